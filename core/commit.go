@@ -1,0 +1,345 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// origin is what a result came from.
+type origin string
+
+const (
+	byRefresh           origin = "refresh"
+	byClientCredentials origin = "client_credentials"
+	byExchange          origin = "exchange"
+	byImport            origin = "import"
+)
+
+// result is what came of a call to a vendor, to be committed.
+type result struct {
+	kind    origin
+	grant   string
+	attempt attempt // its ID is set for every kind; the rest for refreshes
+	// consent and generation are what the call was made for.
+	consent    string
+	generation uint64
+	presented  Secret // the refresh token that was sent
+	sent       time.Time
+
+	response        TokenResponse
+	failure         *VendorError // nil: response counts
+	rotates         bool
+	defaultLifetime time.Duration
+	idle            time.Duration
+
+	// blank is the grant that a new consent makes where there is none; consentLifetime its hard end.
+	blank           *grant
+	consentLifetime time.Duration
+	// guard may refuse a new consent over what is there. nil: it never does.
+	guard func(*grant) error
+}
+
+// fresh reports whether the result is a consent of its own rather than a refresh of one.
+func (r result) fresh() bool { return r.kind == byExchange || r.kind == byImport }
+
+// verdict says what a result means for the grant as it is.
+type verdict int
+
+const (
+	apply  verdict = iota // write it
+	there                 // it is there already
+	keep                  // a newer one of the same consent is there: keep that
+	orphan                // the consent it belongs to is over: end it at the vendor
+)
+
+// judge compares a result with the grant as it stands.
+func (r result) judge(g *grant) verdict {
+	switch {
+	case g.Settled == r.attempt.ID:
+		return there
+	case r.fresh():
+		return apply
+	case g.Attempt != nil && g.Attempt.ID == r.attempt.ID:
+		return apply
+	case r.failure != nil:
+		return keep // the attempt was settled without us, and we bring nothing
+	case g.Forgotten, g.State == Revoked, g.Consent != r.consent:
+		return orphan
+	case g.Generation > r.generation:
+		return keep
+	default:
+		return apply // settled by another for dead, yet it brought a token set
+	}
+}
+
+// commit ends an attempt by compare-and-set, whatever its outcome. It does not give up what a vendor gave: where the
+// store cannot be written within commitWithin, the result goes to the spool and is replayed from there.
+func (m *Manager) commit(ctx context.Context, r result) (*entry, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
+	defer cancel()
+	ctx, span := m.span(ctx, "commit", attribute.String("esignd.origin", string(r.kind)))
+	defer span.End()
+	e, err := m.commitNow(ctx, r)
+	var refused *Error
+	if err == nil || errors.As(err, &refused) {
+		return e, fail(span, err)
+	}
+	if serr := m.keep(r); serr != nil {
+		m.log.ErrorContext(ctx, "a token set could be written neither to the store nor to data_dir/uncommitted; esignd goes on trying while it runs",
+			"grant", r.grant, "error", serr)
+	}
+	return nil, fail(span, fmt.Errorf("commit %s of grant %s: %w", r.kind, r.grant, err))
+}
+
+// commitNow writes r until it is written, turns out to be written, or has no place any more.
+func (m *Manager) commitNow(ctx context.Context, r result) (*entry, error) {
+	e, err := m.current(ctx, r)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		if err == nil {
+			done, written, werr := m.commitOver(ctx, r, e)
+			if done {
+				return written, werr
+			}
+			err = werr
+		}
+		if !errors.Is(err, ErrConflict) {
+			select {
+			case <-ctx.Done():
+				return nil, err
+			case <-time.After(pause):
+			}
+		}
+		e, err = m.readOrBlank(ctx, r)
+	}
+}
+
+// commitOver writes r over e. done is false where it must be tried again over what is there by then.
+func (m *Manager) commitOver(ctx context.Context, r result, e *entry) (done bool, written *entry, err error) {
+	switch r.judge(e.g) {
+	case there, keep:
+		return true, e, nil
+	case orphan:
+		m.log.WarnContext(ctx, "a token set came for a consent that is over; it is ended at the vendor and dropped", "grant", r.grant)
+		m.discard(ctx, e, r)
+		return true, e, nil
+	case apply:
+	}
+	if r.guard != nil {
+		if err := r.guard(e.g); err != nil {
+			return true, e, err
+		}
+	}
+	g := e.edit()
+	if err := m.settleInto(ctx, e, g, r); err != nil {
+		return true, e, err
+	}
+	written, err = m.write(ctx, g)
+	return err == nil, written, err
+}
+
+// current is the grant as last known here, which for a refresh is what its own claim wrote.
+func (m *Manager) current(ctx context.Context, r result) (*entry, error) {
+	if e := m.cache.get(r.grant); e != nil {
+		return e, nil
+	}
+	return m.readOrBlank(ctx, r)
+}
+
+func (m *Manager) readOrBlank(ctx context.Context, r result) (*entry, error) {
+	e, err := m.read(ctx, r.grant)
+	if errors.Is(err, ErrNoRecord) && r.blank != nil {
+		g := r.blank.clone()
+		g.revision = 0
+		return &entry{g: g, seen: time.Now(), first: time.Now()}, nil
+	}
+	return e, err
+}
+
+// settleInto makes g what it is after r.
+func (m *Manager) settleInto(ctx context.Context, e *entry, g *grant, r result) error {
+	own := g.Attempt != nil && g.Attempt.ID == r.attempt.ID
+	if own || r.fresh() {
+		g.Attempt = nil
+	}
+	g.Settled = r.attempt.ID
+	if r.failure != nil {
+		return m.applyFailure(ctx, g, r, e.left())
+	}
+	if r.fresh() {
+		m.applyConsent(g, r)
+	}
+	reason := IssuedRefreshed
+	switch {
+	case r.kind == byExchange:
+		reason = IssuedAuthorized
+	case r.kind == byImport:
+		reason = IssuedImported
+	case r.kind == byClientCredentials:
+		reason = IssuedClientCredentials
+	case !own:
+		reason = IssuedRecovered
+	}
+	return m.applyTokens(ctx, g, r, reason)
+}
+
+// applyConsent starts a new consent in g: what the old one left does not count for it.
+func (m *Manager) applyConsent(g *grant, r result) {
+	if g.Forgotten {
+		b := r.blank.clone()
+		b.Generation, b.revision, b.Debts, b.Settled = g.Generation, g.revision, g.Debts, g.Settled
+		*g = *b
+	}
+	g.Consent, g.ConsentedAt, g.ConsentExpiresAt, g.ConsentNotice = r.consent, m.now(), time.Time{}, 0
+	if r.consentLifetime > 0 {
+		g.ConsentExpiresAt = g.ConsentedAt.Add(r.consentLifetime)
+	}
+	g.Scope, g.APIBaseURL, g.AccountID, g.TokenType = nil, "", "", ""
+	g.RevocationOwed, g.RevocationReason, g.ForgetOwed = false, "", false
+	g.tokens, g.Uncertain, g.Rotating = tokens{}, false, false
+}
+
+// applyTokens puts a token set into g.
+func (m *Manager) applyTokens(ctx context.Context, g *grant, r result, reason string) error {
+	if err := g.move(causeIssue); err != nil {
+		return err
+	}
+	resp := r.response
+	g.Generation++
+	g.tokens.Access = resp.AccessToken
+	if !resp.RefreshToken.IsZero() {
+		g.Rotating = g.Rotating || r.kind == byRefresh && !resp.RefreshToken.Equal(r.presented)
+		g.tokens.Refresh = resp.RefreshToken
+	}
+	if resp.Scope != nil {
+		g.Scope = resp.Scope
+	}
+	setIfGiven(&g.TokenType, resp.TokenType)
+	setIfGiven(&g.APIBaseURL, resp.APIBaseURL)
+	setIfGiven(&g.AccountID, resp.AccountID)
+	g.Lifetime = resp.ExpiresIn
+	if g.Lifetime <= 0 {
+		g.Lifetime = r.defaultLifetime
+	}
+	g.Age = time.Since(r.sent)
+	g.CommitAge = g.Age
+	g.IssuedAt = m.now().Add(-g.Age).Truncate(time.Millisecond)
+	g.Uncertain, g.Expiring, g.Failures = false, false, failures{}
+	g.owe(m.event(ctx, TokenIssued, reason))
+	return nil
+}
+
+func setIfGiven(field *string, value string) {
+	if value != "" {
+		*field = value
+	}
+}
+
+// applyFailure counts a failed refresh in g, and ends the grant where the failure proves it dead.
+func (m *Manager) applyFailure(ctx context.Context, g *grant, r result, left time.Duration) error {
+	f, v := &g.Failures, r.failure
+	rule := ruleFor(v)
+	told := f.Code == v.Code
+	f.Count++
+	f.Code = v.Code
+	f.Next = m.now().Add(rule.backoff(f.Count, v.RetryAfter))
+	if rule.scope != scopeUnproven {
+		f.Unproven, f.First = 0, time.Time{}
+	} else if f.Unproven++; f.Unproven == 1 {
+		f.First = m.now()
+	}
+	if reason := m.deathBy(g, r, rule, left); reason != "" {
+		return m.die(ctx, g, reason)
+	}
+	if v.Outcome == Unknown && r.rotates {
+		g.Uncertain = true
+	}
+	if !told {
+		// Once for each code in a row: an outage of hours is one event, and grant.get shows the count.
+		next := f.Next
+		e := m.event(ctx, TokenRefreshFailed, v.Code)
+		e.Attempts, e.NextAttempt = f.Count, &next
+		g.owe(e)
+	}
+	return nil
+}
+
+// deathBy returns the reason for which a failure ends the grant, and "" where it does not.
+func (m *Manager) deathBy(g *grant, r result, rule rule, left time.Duration) string {
+	f := &g.Failures
+	switch {
+	case r.kind != byRefresh:
+		return ""
+	case r.attempt.LastTry && (r.failure.Outcome == Unknown || r.failure.Outcome == Refused && !rule.spares):
+		return ReasonOutcomeUnknown
+	case rule.scope == scopeGrant:
+		if r.idle > 0 && m.now().Sub(g.IssuedAt) >= r.idle {
+			return ReasonRefreshExpired
+		}
+		if m.consentOver(g) {
+			return ReasonConsentExpired
+		}
+		return ReasonInvalidGrant
+	case f.Unproven >= unprovenRefusals && m.now().Sub(f.First) >= unprovenSpread && left <= 0:
+		return ReasonInvalidGrant
+	}
+	return ""
+}
+
+// die ends a grant whose refresh token is dead.
+func (m *Manager) die(ctx context.Context, g *grant, reason string) error {
+	if err := g.move(causeDie); err != nil {
+		return err
+	}
+	g.Reason, g.Attempt = reason, nil
+	g.Failures.Next = time.Time{}
+	g.owe(m.event(ctx, GrantReauthorizationRequired, reason))
+	g.tokens, g.Uncertain = tokens{}, false
+	return nil
+}
+
+// claimLeft is how long the claim on a grant may still be worked on; zero or less where it is dead. Clocks of other
+// machines take no part: it is dead when this replica saw it unchanged for its duration, or when its owner's data
+// folder is locked by this process.
+func (m *Manager) claimLeft(e *entry) time.Duration {
+	a := e.g.Attempt
+	m.flightMu.Lock()
+	_, kept := m.spooled[a.ID]
+	m.flightMu.Unlock()
+	if kept {
+		return time.Second // its outcome is known here and will be committed
+	}
+	if a.Owner != m.owner && ownerFolder(a.Owner) == m.folder {
+		return 0
+	}
+	return a.Duration - time.Since(e.first)
+}
+
+// settle ends a dead claim. Whether its owner reached the vendor is not known.
+func (m *Manager) settle(ctx context.Context, e *entry) (*entry, error) {
+	g := e.edit()
+	a := *g.Attempt
+	r := result{kind: byRefresh, grant: g.ID, attempt: a, consent: g.Consent, generation: g.Generation,
+		failure: &VendorError{Outcome: Unknown, Code: CodeTimeout, Detail: "the replica that was refreshing did not finish"}}
+	cl := m.clients[g.Client]
+	switch {
+	case cl == nil:
+		r.rotates = true // nothing is known: assume the worse
+	case cl.GrantType == ClientCredentials:
+		r.kind = byClientCredentials
+	default:
+		_, md, err := m.adapterOf(ctx, cl)
+		r.rotates = err != nil || m.rotates(g, cl, md)
+	}
+	if err := m.settleInto(ctx, e, g, r); err != nil {
+		return nil, err
+	}
+	if g.State == Pending || !g.Uncertain {
+		g.Failures.Next = m.now() // the crash was ours: the vendor need not be spared
+	}
+	m.log.WarnContext(ctx, "a claim whose owner is gone was settled", "grant", g.ID, "owner", a.Owner, "uncertain", g.Uncertain, "state", g.State)
+	return m.write(ctx, g)
+}

@@ -1,0 +1,148 @@
+package core
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
+
+// State is where a grant is in its life.
+type State string
+
+// The states of a grant.
+const (
+	// Pending: awaiting a first consent.
+	Pending State = "pending"
+	// Active: there is a token set, or one can be had.
+	Active State = "active"
+	// AwaitingConfirmation: there is a token set that works only when the account's owner has confirmed.
+	AwaitingConfirmation State = "awaiting_confirmation"
+	// NeedsReauthorization: the refresh token is dead; the resource owner must authorize again.
+	NeedsReauthorization State = "reauthorization_required"
+	// Revoked: ended by us or by the vendor.
+	Revoked State = "revoked"
+)
+
+// States returns every state that a grant can be seen in.
+func States() []State {
+	return []State{Pending, Active, AwaitingConfirmation, NeedsReauthorization, Revoked}
+}
+
+// Reasons of grant.reauthorization_required.
+const (
+	ReasonInvalidGrant   = "invalid_grant"
+	ReasonOutcomeUnknown = "outcome_unknown"
+	ReasonConsentExpired = "consent_expired"
+	ReasonRefreshExpired = "refresh_expired"
+)
+
+// Reasons of token.issued.
+const (
+	IssuedAuthorized        = "authorized"
+	IssuedRefreshed         = "refreshed"
+	IssuedImported          = "imported"
+	IssuedClientCredentials = "client_credentials"
+	IssuedRecovered         = "recovered"
+	IssuedConfirmed         = "confirmed"
+)
+
+// GrantID returns the id of the grant that tenant, client and account name: "g_" and 40 hexadecimal digits. It is
+// safe in a subject and tells nothing of the account.
+func GrantID(tenant, client, account string) string {
+	h := sha256.New()
+	for _, part := range []string{tenant, client, account} {
+		// A length before each part keeps ("ab","c") and ("a","bc") apart.
+		var n [4]byte
+		n[0], n[1], n[2], n[3] = byte(len(part)>>24), byte(len(part)>>16), byte(len(part)>>8), byte(len(part))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	return "g_" + hex.EncodeToString(h.Sum(nil)[:20])
+}
+
+// attempt is a claim: the right of one replica to call the vendor for one grant, once.
+type attempt struct {
+	ID       string        `json:"id"`
+	Owner    string        `json:"owner"`
+	Duration time.Duration `json:"duration"`
+	// LastTry says that the refresh token, whose fate is unknown, is presented once more and never again.
+	LastTry bool `json:"last_try,omitempty"`
+	// Probe says that the client is suspended and this attempt finds out whether it still is.
+	Probe bool `json:"probe,omitempty"`
+}
+
+// failures count what went wrong since the last token set.
+type failures struct {
+	Count int       `json:"count"`
+	Code  string    `json:"code"`
+	First time.Time `json:"first"` // of the unbroken run of refusals without proof
+	// Unproven counts refusals in a row that might mean a dead grant and do not say so.
+	Unproven int       `json:"unproven,omitempty"`
+	Next     time.Time `json:"next"`
+}
+
+// grant is the record of one grant: its public part. Secrets stand apart, in tokens.
+type grant struct {
+	Format  int    `json:"format"`
+	ID      string `json:"id"`
+	Tenant  string `json:"tenant"`
+	Client  string `json:"client"`
+	Vendor  string `json:"vendor"`
+	Account string `json:"account,omitempty"`
+
+	State  State  `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Forgotten makes the record a tombstone: it keeps the generation and nothing else.
+	Forgotten bool `json:"forgotten,omitempty"`
+
+	Consent          string    `json:"consent,omitempty"`
+	ConsentedAt      time.Time `json:"consented_at,omitzero"`
+	ConsentExpiresAt time.Time `json:"consent_expires_at,omitzero"`
+	// ConsentNotice is the last notice of the consent's end, in days ahead, that was given.
+	ConsentNotice int `json:"consent_notice,omitempty"`
+
+	Generation uint64        `json:"generation"`
+	Scope      []string      `json:"scope,omitempty"`
+	TokenType  string        `json:"token_type,omitempty"`
+	APIBaseURL string        `json:"api_base_url,omitempty"`
+	AccountID  string        `json:"account_id,omitempty"`
+	Lifetime   time.Duration `json:"lifetime,omitempty"`
+	// Age is how old the access token was when this revision was written. Together with the time of the write, by
+	// the store's clock, it says how old it is; no replica's wall clock takes part.
+	Age      time.Duration `json:"age,omitempty"`
+	IssuedAt time.Time     `json:"issued_at,omitzero"` // for people; nothing is decided by it
+	// CommitAge is how old the access token was when it was committed.
+	CommitAge time.Duration `json:"commit_age,omitempty"`
+
+	// Rotating says that this grant's refresh tokens were seen to change.
+	Rotating bool `json:"rotating,omitempty"`
+	// Uncertain says that a call with this refresh token has an unknown outcome and the vendor rotates.
+	Uncertain bool `json:"uncertain,omitempty"`
+	// Expiring says that token.expiring is owed or was published for this generation.
+	Expiring bool `json:"expiring,omitempty"`
+
+	Attempt *attempt `json:"attempt,omitempty"`
+	// Settled is the id of the attempt that the newest outcome came from.
+	Settled  string   `json:"settled,omitempty"`
+	Failures failures `json:"failures,omitzero"`
+
+	// RevocationOwed says that the vendor has not been told of the revocation yet.
+	RevocationOwed   bool   `json:"revocation_owed,omitempty"`
+	RevocationReason string `json:"revocation_reason,omitempty"`
+	// ForgetOwed says that the grant becomes a tombstone when its revocation is settled.
+	ForgetOwed bool `json:"forget_owed,omitempty"`
+
+	Debts       []Event   `json:"debts,omitempty"`
+	LastEvent   EventType `json:"last_event,omitempty"`
+	LastEventAt time.Time `json:"last_event_at,omitzero"`
+
+	tokens   tokens
+	revision uint64
+	time     time.Time // of the revision, by the store's clock
+}
+
+// tokens is the sealed part of a grant's record.
+type tokens struct {
+	Access  Secret
+	Refresh Secret
+}

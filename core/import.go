@@ -1,0 +1,165 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// newConsent begins a result that is a consent of its own.
+func (m *Manager) newConsent(kind origin, t *target, md Metadata) result {
+	blank := &grant{ID: t.id, Tenant: t.tenant, Client: t.client.Name, Vendor: t.client.Vendor, Account: t.account}
+	return result{
+		kind: kind, grant: t.id, attempt: attempt{ID: randomID()}, consent: randomID(), sent: time.Now(), blank: blank,
+		defaultLifetime: md.AccessLifetime, consentLifetime: md.ConsentLifetime,
+	}
+}
+
+// Import takes over a grant that was consented to elsewhere. The refresh token that is there already is taken for the
+// same import again. Without an access token, the grant is refreshed before the answer.
+func (m *Manager) Import(ctx context.Context, r ImportRequest) (GrantInfo, error) {
+	ctx, span := m.span(ctx, "import")
+	defer span.End()
+	t, err := m.checkImport(ctx, r)
+	if err != nil {
+		return GrantInfo{}, fail(span, err)
+	}
+	if t.entry != nil && sameImport(t.entry.g, r) {
+		return m.info(t.entry), nil
+	}
+	if err := m.begin(); err != nil {
+		return GrantInfo{}, fail(span, err)
+	}
+	defer m.work.Done()
+	ctx = context.WithoutCancel(ctx)
+	e, err := m.importGrant(ctx, t, r)
+	if err != nil {
+		return GrantInfo{}, fail(span, err)
+	}
+	return m.info(e), nil
+}
+
+func sameImport(g *grant, r ImportRequest) bool {
+	return !g.Forgotten && g.State == Active && g.tokens.Refresh.Equal(r.RefreshToken)
+}
+
+func (m *Manager) checkImport(ctx context.Context, r ImportRequest) (*target, error) {
+	cl, err := m.checkAuthorize(AuthorizeRequest{Tenant: r.Tenant, Client: r.Client, Account: r.Account})
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.RefreshToken.IsZero():
+		return nil, FieldErrorf("refresh_token", "is missing")
+	case !r.ExpiresAt.IsZero() && r.AccessToken.IsZero():
+		return nil, FieldErrorf("expires_at", "belongs to an access_token, and there is none")
+	case !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(m.now()):
+		return nil, FieldErrorf("expires_at", "has passed; leave access_token out, and esignd gets a new one")
+	}
+	t := &target{id: GrantID(r.Tenant, cl.Name, r.Account), tenant: r.Tenant, account: r.Account, client: cl}
+	e, err := m.load(ctx, t.id)
+	if err != nil && !errors.Is(err, ErrNoRecord) {
+		return nil, m.storeError(ctx, err)
+	}
+	if err == nil {
+		t.entry = e
+		if sameImport(e.g, r) {
+			return t, nil
+		}
+		if err := guardActive(r.Replace)(e.g); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// guardActive refuses to import over an active grant, unless that is what was asked for.
+func guardActive(replace bool) func(*grant) error {
+	return func(g *grant) error {
+		if replace || g.State != Active || g.Forgotten {
+			return nil
+		}
+		return FieldErrorf("replace", `the grant is active with another refresh token; set "replace":true to replace it`)
+	}
+}
+
+// importGrant commits the tokens as a new consent, after getting an access token where none was given.
+func (m *Manager) importGrant(ctx context.Context, t *target, r ImportRequest) (*entry, error) {
+	adapter, md, err := m.adapterOf(ctx, t.client)
+	if err != nil {
+		return nil, m.refusal(ctx, nil, err)
+	}
+	if !md.Supports(RefreshToken) {
+		return nil, Errorf(Unsupported, "vendor %s has no refresh tokens", t.client.Vendor)
+	}
+	res := m.newConsent(byImport, t, md)
+	res.guard = guardActive(r.Replace)
+	if res.response.APIBaseURL, err = m.checkBaseURL(ctx, adapter, t.client, r.APIBaseURL); err != nil {
+		return nil, err
+	}
+	res.response.Scope = t.client.Scopes
+	res.response.AccessToken, res.response.RefreshToken, res.response.TokenType = r.AccessToken, r.RefreshToken, "Bearer"
+	if !r.ExpiresAt.IsZero() {
+		res.response.ExpiresIn = r.ExpiresAt.Sub(m.now())
+	}
+	if r.AccessToken.IsZero() {
+		if err := m.refreshImport(ctx, t, adapter, &res, r.RefreshToken); err != nil {
+			return nil, err
+		}
+	}
+	e, err := m.commit(ctx, res)
+	if err != nil {
+		var refused *Error
+		if errors.As(err, &refused) {
+			return nil, refused
+		}
+		return nil, m.storeError(ctx, err)
+	}
+	m.dropTicket(ctx, t.id)
+	m.follow(ctx, e)
+	return e, nil
+}
+
+// refreshImport presents the imported refresh token. What was refused is not kept: the caller has it still.
+func (m *Manager) refreshImport(ctx context.Context, t *target, adapter Adapter, res *result, refresh Secret) error {
+	resp, v := m.callToken(ctx, t.client, adapter, TokenRequest{
+		Client: t.client.Credentials, GrantType: RefreshToken, RefreshToken: refresh, APIBaseURL: res.response.APIBaseURL,
+	})
+	if v != nil {
+		m.noteFailure(ctx, t.client, v, false)
+		if v.Outcome == Refused && ruleFor(v).scope == scopeGrant {
+			return FieldErrorf("refresh_token", "the vendor refuses it: it is dead, or another client's")
+		}
+		return m.refusal(ctx, nil, v)
+	}
+	given := res.response
+	res.response, res.sent = resp, time.Now()
+	if res.response.RefreshToken.IsZero() {
+		res.response.RefreshToken = given.RefreshToken
+	}
+	if res.response.Scope == nil {
+		res.response.Scope = given.Scope
+	}
+	setIfGiven(&given.APIBaseURL, res.response.APIBaseURL)
+	res.response.APIBaseURL = given.APIBaseURL
+	m.noteSuccess(ctx, t.client, false)
+	return nil
+}
+
+// checkBaseURL has the adapter check a host that came from outside.
+func (m *Manager) checkBaseURL(ctx context.Context, a Adapter, cl *Client, raw string) (string, error) {
+	if raw == "" {
+		return "", nil
+	}
+	checker, ok := a.(HostChecker)
+	if !ok {
+		return "", FieldErrorf("api_base_url", "vendor %s has no host of an account's own; leave it out", cl.Vendor)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	u, err := checker.CheckAPIBaseURL(ctx, cl.Credentials, raw)
+	if err != nil {
+		return "", FieldErrorf("api_base_url", "is not a host of vendor %s", cl.Vendor)
+	}
+	return u, nil
+}

@@ -1,0 +1,256 @@
+package core
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const clientFormat = 1
+
+// clientRecord is what all replicas share of one client's troubles at its vendor.
+type clientRecord struct {
+	Format int    `json:"format"`
+	Name   string `json:"name"`
+	Vendor string `json:"vendor"`
+	// Rotating says that the vendor was seen to rotate this client's refresh tokens, though its adapter does not
+	// declare it.
+	Rotating bool `json:"rotating,omitempty"`
+	// Suspended is set while the vendor refuses the client itself.
+	Suspended *suspension `json:"suspended,omitempty"`
+	// RetryAt is when the vendor wants to hear from this client again, by the store's clock.
+	RetryAt time.Time `json:"retry_at,omitzero"`
+	// Unavailable says that vendor.unavailable was told and vendor.available was not.
+	Unavailable bool    `json:"unavailable,omitempty"`
+	Debts       []Event `json:"debts,omitempty"`
+
+	revision uint64
+}
+
+// suspension pauses the refreshes of every grant of a client.
+type suspension struct {
+	// Fingerprint is of the credentials that were refused: a replica with others is not bound.
+	Fingerprint string    `json:"fingerprint"`
+	Code        string    `json:"code"`
+	Since       time.Time `json:"since"`
+	// Probes counts the tries since, and ProbeAt is when the next may be made. Owner is who made the last.
+	Probes  int       `json:"probes"`
+	ProbeAt time.Time `json:"probe_at"`
+	Owner   string    `json:"owner,omitempty"`
+}
+
+func (r *clientRecord) clone() *clientRecord {
+	c := *r
+	c.Debts = slices.Clone(r.Debts)
+	if r.Suspended != nil {
+		s := *r.Suspended
+		c.Suspended = &s
+	}
+	return &c
+}
+
+func decodeClient(rec Record) (*clientRecord, error) {
+	c := &clientRecord{}
+	if err := decodePublic(rec, c, func() int { return c.Format }, clientFormat); err != nil {
+		return nil, err
+	}
+	c.revision = rec.Revision
+	return c, nil
+}
+
+// updateClient changes a client's record by compare-and-set; change returns false where there is nothing to do. It
+// returns the record as it then stands.
+func (m *Manager) updateClient(ctx context.Context, cl *Client, change func(*clientRecord) bool) (*clientRecord, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	for {
+		current, err := m.readClient(ctx, cl)
+		if err != nil {
+			return nil, err
+		}
+		next := current.clone()
+		if !change(next) {
+			return current, nil
+		}
+		public, err := json.Marshal(next)
+		if err != nil {
+			return nil, fmt.Errorf("encode client %s: %w", cl.Name, err)
+		}
+		next.revision, err = m.store.Put(ctx, Record{Key: kindClient + cl.Name, Public: public, Revision: current.revision})
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("write client %s: %w", cl.Name, err)
+		}
+		m.cache.setClient(next)
+		return next, nil
+	}
+}
+
+// readClient reads a client's record; one that is absent or damaged starts anew.
+func (m *Manager) readClient(ctx context.Context, cl *Client) (*clientRecord, error) {
+	fresh := &clientRecord{Format: clientFormat, Name: cl.Name, Vendor: cl.Vendor}
+	rec, err := m.store.Get(ctx, kindClient+cl.Name)
+	if errors.Is(err, ErrNoRecord) {
+		return fresh, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read client %s: %w", cl.Name, err)
+	}
+	c, err := decodeClient(rec)
+	if err != nil {
+		m.log.WarnContext(ctx, "a client's record is damaged and starts anew", "client", cl.Name, "error", err)
+		fresh.revision = rec.Revision
+		return fresh, nil
+	}
+	return c, nil
+}
+
+// owe adds an event about the client, one for each of its tenants.
+func (r *clientRecord) owe(cl *Client, e Event) {
+	for _, tenant := range cl.Tenants {
+		e.ID, e.Tenant, e.Client, e.Vendor = randomID(), tenant, cl.Name, cl.Vendor
+		r.Debts = append(r.Debts, e)
+	}
+}
+
+// suspended returns the suspension that binds this replica, nil where there is none.
+func (m *Manager) suspended(cl *Client) *suspension {
+	s := m.cache.client(cl.Name).Suspended
+	if s == nil || s.Fingerprint != m.fingerprint(cl) {
+		return nil
+	}
+	return s
+}
+
+// fingerprint tells credentials apart without telling them. The key is kept in the store, so that replicas agree.
+func (m *Manager) fingerprint(cl *Client) string {
+	mac := hmac.New(sha256.New, []byte(m.fingerprintKey.Reveal()))
+	mac.Write([]byte(cl.ClientID))
+	mac.Write([]byte{0})
+	mac.Write([]byte(cl.ClientSecret.Reveal()))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// loadFingerprintKey reads the key that replicas share, and makes it where there is none.
+func (m *Manager) loadFingerprintKey(ctx context.Context) error {
+	const key = kindKey + "fingerprint"
+	for {
+		rec, err := m.store.Get(ctx, key)
+		if err == nil {
+			m.fingerprintKey = NewSecret(string(rec.Secret))
+			return nil
+		}
+		if !errors.Is(err, ErrNoRecord) {
+			return fmt.Errorf("read the fingerprint key: %w", err)
+		}
+		fresh := Record{Key: key, Public: []byte(`{"format":1}`), Secret: []byte(randomSecret())}
+		if _, err := m.store.Put(ctx, fresh); err != nil && !errors.Is(err, ErrConflict) {
+			return fmt.Errorf("write the fingerprint key: %w", err)
+		}
+	}
+}
+
+// noteSuccess clears what stood against the client.
+func (m *Manager) noteSuccess(ctx context.Context, cl *Client, rotated bool) {
+	r := m.cache.client(cl.Name)
+	if r.Suspended == nil && !r.Unavailable && (!rotated || r.Rotating) {
+		return
+	}
+	m.changeClient(ctx, cl, func(r *clientRecord) bool {
+		changed := rotated && !r.Rotating
+		r.Rotating = r.Rotating || rotated
+		if r.Suspended != nil {
+			r.Suspended, changed = nil, true
+			r.owe(cl, m.event(ctx, ClientResumed, ""))
+		}
+		if r.Unavailable {
+			r.Unavailable, r.RetryAt, changed = false, time.Time{}, true
+			r.owe(cl, m.event(ctx, VendorAvailable, ""))
+		}
+		return changed
+	})
+}
+
+// noteFailure records what a failure says of the client or the vendor, for all replicas.
+func (m *Manager) noteFailure(ctx context.Context, cl *Client, e *VendorError, probe bool) {
+	r := ruleFor(e)
+	switch {
+	case r.scope == scopeClient:
+		m.suspend(ctx, cl, e, r, probe)
+	case e.RetryAfter > 0 && e.Outcome == Refused:
+		at := m.now().Add(min(e.RetryAfter, maxRetryAfter))
+		m.changeClient(ctx, cl, func(c *clientRecord) bool {
+			later := at.After(c.RetryAt)
+			c.RetryAt = at
+			return later
+		})
+	}
+}
+
+func (m *Manager) suspend(ctx context.Context, cl *Client, e *VendorError, r rule, probe bool) {
+	print := m.fingerprint(cl)
+	m.changeClient(ctx, cl, func(c *clientRecord) bool {
+		if c.Suspended != nil && c.Suspended.Fingerprint == print {
+			if probe {
+				c.Suspended.ProbeAt = m.now().Add(r.backoff(c.Suspended.Probes+1, 0))
+			}
+			return probe
+		}
+		c.Suspended = &suspension{Fingerprint: print, Code: e.Code, Since: m.now(), ProbeAt: m.now().Add(r.backoff(1, 0))}
+		c.owe(cl, m.event(ctx, ClientSuspended, e.Code))
+		return true
+	})
+}
+
+// noteBreaker tells that the vendor does not answer, when the breaker opens.
+func (m *Manager) noteBreaker(cl *Client) {
+	ctx, cancel := context.WithTimeout(m.background, storeTimeout)
+	defer cancel()
+	m.changeClient(ctx, cl, func(c *clientRecord) bool {
+		if c.Unavailable {
+			return false
+		}
+		c.Unavailable = true
+		c.owe(cl, m.event(ctx, VendorUnavailable, CodeBreakerOpen))
+		return true
+	})
+}
+
+// changeClient is updateClient for what may fail: the grant's own record says the same, so that nothing is lost but
+// an event about the client. It publishes what the change owes.
+func (m *Manager) changeClient(ctx context.Context, cl *Client, change func(*clientRecord) bool) {
+	r, err := m.updateClient(ctx, cl, change)
+	if err != nil {
+		m.log.WarnContext(ctx, "a client's state could not be shared with the other replicas", "client", cl.Name, "error", err)
+		return
+	}
+	m.log.DebugContext(ctx, "client state", "client", cl.Name, "suspended", r.Suspended != nil, "unavailable", r.Unavailable)
+	if len(r.Debts) > 0 {
+		m.payClient(ctx, cl, r)
+	}
+}
+
+// claimProbe takes the right to find out whether a suspended client is accepted again.
+func (m *Manager) claimProbe(ctx context.Context, cl *Client) (bool, error) {
+	won := false
+	_, err := m.updateClient(ctx, cl, func(c *clientRecord) bool {
+		s := c.Suspended
+		won = s != nil && !m.now().Before(s.ProbeAt)
+		if !won {
+			return false
+		}
+		s.Probes++
+		s.Owner = m.owner
+		s.ProbeAt = m.now().Add(ruleFor(&VendorError{Outcome: Refused, Code: s.Code}).backoff(s.Probes+1, 0))
+		return true
+	})
+	return won, err
+}

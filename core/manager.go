@@ -1,0 +1,359 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/semaphore"
+)
+
+// scopeName is the instrumentation scope of this package's spans.
+const scopeName = "github.com/esignd/esignd/core"
+
+// Policy says when a grant of a client is refreshed.
+type Policy string
+
+// The policies.
+const (
+	// Eager refreshes ahead of expiry, so that a caller seldom waits.
+	Eager Policy = "eager"
+	// Lazy refreshes when a caller asks, and where the refresh token would otherwise die of disuse.
+	Lazy Policy = "lazy"
+)
+
+// Client is our registration at a vendor (RFC 6749 §2).
+type Client struct {
+	Name   string
+	Vendor string
+	Credentials
+	GrantType    GrantType // empty: AuthorizationCode
+	Scopes       []string
+	Tenants      []string // whose grants may be of this client
+	RedirectURIs []string // callbacks of services, exact
+	Policy       Policy   // empty: Eager
+}
+
+// Config is what a Manager is made of. Only Adapters is required.
+type Config struct {
+	Clients  []Client
+	Adapters Adapters
+	// Store, Publisher and Timers. nil: in memory, which is gone with the process.
+	Store     Store
+	Publisher Publisher
+	Timers    Timers
+	// Spool keeps token sets that cannot be committed. nil: they are kept in memory.
+	Spool Spool
+	// PublicURL is where browsers reach the connect pages. Empty: there is no connect flow.
+	PublicURL string
+	// ReturnTo lists where the connect flow may send browsers, exact.
+	ReturnTo []string
+	// Owner names the data folder that this Manager holds the lock of. Claims of an earlier process under the same
+	// name are dead at once. Empty: a random name.
+	Owner string
+	// Logger gets what an operator should know. nil: slog.Default.
+	Logger *slog.Logger
+	// TracerProvider makes the spans. nil: the global one.
+	TracerProvider trace.TracerProvider
+}
+
+// Limits of one Manager.
+const (
+	callsPerVendor = 32 // at once, so that a hanging vendor holds no more than its own
+	duePerVendor   = 32
+)
+
+// Manager owns the life of every grant. It is made by New, works from Start to Close, and all its other methods may
+// be called concurrently in between.
+type Manager struct {
+	clients   map[string]*Client
+	adapters  Adapters
+	store     Store
+	publisher Publisher
+	timers    Timers
+	spool     Spool
+	publicURL string
+	returnTo  []string
+	folder    string // Config.Owner
+	owner     string // folder and a mark of this process
+	log       *slog.Logger
+	tracer    trace.Tracer
+
+	cache          *cache
+	fingerprintKey Secret
+	slots          map[string]*semaphore.Weighted                   // by vendor
+	breakers       map[string]*gobreaker.TwoStepCircuitBreaker[any] // by client
+
+	metaMu sync.Mutex
+	meta   map[string]Metadata // by vendor; guarded by metaMu
+
+	flightMu sync.Mutex
+	flights  map[string]*flight  // by grant; guarded by flightMu
+	spooled  map[string]struct{} // attempts whose outcome waits in the spool; guarded by flightMu
+	closed   bool                // guarded by flightMu
+
+	background context.Context // ends with Close; for work that no caller waits for
+	stop       context.CancelFunc
+	tasks      sync.WaitGroup // loops of Start
+	work       sync.WaitGroup // calls to vendors and what follows them
+}
+
+// New checks cfg and returns a Manager. It does no I/O.
+func New(cfg Config) (*Manager, error) {
+	if cfg.Adapters == nil {
+		return nil, errors.New("core: Config.Adapters is missing")
+	}
+	m := &Manager{
+		clients: map[string]*Client{}, adapters: cfg.Adapters, store: cfg.Store, publisher: cfg.Publisher,
+		timers: cfg.Timers, spool: cfg.Spool, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), returnTo: cfg.ReturnTo,
+		folder: cfg.Owner, log: cfg.Logger, cache: newCache(), slots: map[string]*semaphore.Weighted{},
+		breakers: map[string]*gobreaker.TwoStepCircuitBreaker[any]{}, meta: map[string]Metadata{},
+		flights: map[string]*flight{}, spooled: map[string]struct{}{},
+	}
+	m.fillDefaults(cfg)
+	for _, c := range cfg.Clients {
+		if err := m.addClient(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *Manager) fillDefaults(cfg Config) {
+	if m.store == nil {
+		m.store = NewMemoryStore()
+	}
+	if m.publisher == nil {
+		m.publisher = NewMemoryPublisher()
+	}
+	if m.timers == nil {
+		m.timers = NewMemoryTimers()
+	}
+	if m.spool == nil {
+		m.spool = NewMemorySpool()
+	}
+	if m.log == nil {
+		m.log = slog.Default()
+	}
+	if m.folder == "" {
+		m.folder = randomID()
+	}
+	m.owner = m.folder + "/" + randomID()
+	tp := cfg.TracerProvider
+	if tp == nil {
+		tp = otel.GetTracerProvider()
+	}
+	m.tracer = tp.Tracer(scopeName)
+	// The context of Start does not bound the Manager's life; Close does.
+	m.background, m.stop = context.WithCancel(context.Background())
+}
+
+func (m *Manager) addClient(c Client) error {
+	if c.GrantType == "" {
+		c.GrantType = AuthorizationCode
+	}
+	if c.Policy == "" {
+		c.Policy = Eager
+	}
+	switch {
+	case c.Name == "" || c.Vendor == "":
+		return fmt.Errorf("core: a client needs a name and a vendor (name %q, vendor %q)", c.Name, c.Vendor)
+	case m.clients[c.Name] != nil:
+		return fmt.Errorf("core: two clients are named %q", c.Name)
+	case c.GrantType != AuthorizationCode && c.GrantType != ClientCredentials:
+		return fmt.Errorf("core: client %s: grant type %q is neither authorization_code nor client_credentials", c.Name, c.GrantType)
+	case c.Policy != Eager && c.Policy != Lazy:
+		return fmt.Errorf("core: client %s: policy %q is neither eager nor lazy", c.Name, c.Policy)
+	}
+	m.clients[c.Name] = &c
+	if m.slots[c.Vendor] == nil {
+		m.slots[c.Vendor] = semaphore.NewWeighted(callsPerVendor)
+	}
+	m.breakers[c.Name] = m.newBreaker(m.clients[c.Name])
+	return nil
+}
+
+// Start reads the store and begins to refresh ahead. It returns when answers can be given; ctx bounds only that.
+func (m *Manager) Start(ctx context.Context) error {
+	if err := m.readClock(ctx); err != nil {
+		return err
+	}
+	if err := m.loadFingerprintKey(ctx); err != nil {
+		return err
+	}
+	m.tasks.Go(m.watch)
+	select {
+	case <-m.cache.synced:
+	case <-ctx.Done():
+		m.stop()
+		m.tasks.Wait()
+		return fmt.Errorf("read the grants from the store: %w", ctx.Err())
+	}
+	if err := m.replay(ctx); err != nil {
+		m.log.ErrorContext(ctx, "token sets that were not committed before the last stop wait in data_dir/uncommitted; esignd goes on trying", "error", err)
+	}
+	m.tasks.Go(m.sweep)
+	for _, vendor := range m.vendors() {
+		m.tasks.Go(func() { m.workTimers(vendor) })
+	}
+	return nil
+}
+
+// vendors lists the vendors of the configured clients.
+func (m *Manager) vendors() []string {
+	var vs []string
+	for v := range m.slots {
+		vs = append(vs, v)
+	}
+	slices.Sort(vs)
+	return vs
+}
+
+// Close stops refreshing ahead, waits for calls to vendors that are on their way and commits them, until ctx ends.
+func (m *Manager) Close(ctx context.Context) error {
+	m.flightMu.Lock()
+	m.closed = true
+	m.flightMu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.work.Wait()
+		m.stop()
+		m.tasks.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		m.stop()
+		return fmt.Errorf("close the manager: calls to vendors were still on their way; their claims are settled at the next start: %w", ctx.Err())
+	}
+}
+
+// Ready returns nil while the Manager can answer, else why it cannot. It calls no vendor.
+func (m *Manager) Ready() error {
+	select {
+	case <-m.cache.synced:
+	default:
+		return errors.New("the store has not been read yet")
+	}
+	if !m.cache.fresh() {
+		return fmt.Errorf("nothing was heard from the store for %s", watchSilence)
+	}
+	return nil
+}
+
+// now is the time by the store's clock.
+func (m *Manager) now() time.Time { return m.cache.now() }
+
+// readClock ties the store's clock to the monotonic one.
+func (m *Manager) readClock(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	asked := time.Now()
+	t, err := m.store.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("read the store's clock: %w", err)
+	}
+	m.cache.setClock(t, asked)
+	return nil
+}
+
+// watch feeds the cache until Close.
+func (m *Manager) watch() {
+	if err := m.store.Watch(m.background, m.told); err != nil && m.background.Err() == nil {
+		m.log.Error("the watch of the store ended; tokens are read from the store one by one until a restart", "error", err)
+	}
+}
+
+// told takes in one word from the watch.
+func (m *Manager) told(u Update) {
+	silence, lagged := m.cache.hear(u.Record.Key == "")
+	if lagged {
+		m.tasks.Go(func() {
+			if err := m.readClock(m.background); err != nil && m.background.Err() == nil {
+				m.log.Warn("the store's clock was not read after a silence", "error", err)
+			}
+		})
+	}
+	switch {
+	case u.Synced:
+		m.cache.markSynced()
+	case u.Err != nil:
+		m.log.Error("a record cannot be read; it is kept as it is and left out", "key", u.Record.Key, "error", u.Err)
+	case strings.HasPrefix(u.Record.Key, kindGrant):
+		m.toldGrant(u, silence)
+	case strings.HasPrefix(u.Record.Key, kindClient) && !u.Deleted:
+		c, err := decodeClient(u.Record)
+		if err != nil {
+			m.log.Error("a client's record cannot be read", "key", u.Record.Key, "error", err)
+			return
+		}
+		m.cache.setClient(c)
+	}
+}
+
+func (m *Manager) toldGrant(u Update, silence time.Duration) {
+	if u.Deleted {
+		m.cache.drop(strings.TrimPrefix(u.Record.Key, kindGrant), u.Record.Revision)
+		return
+	}
+	g, err := decodeGrant(u.Record)
+	if err != nil {
+		m.log.Error("a grant's record cannot be read; it is kept as it is and left out", "key", u.Record.Key, "error", err)
+		return
+	}
+	m.cache.told(g, u.Live, silence)
+}
+
+// adapterOf returns the adapter of a client's vendor with its metadata.
+func (m *Manager) adapterOf(ctx context.Context, cl *Client) (Adapter, Metadata, error) {
+	a, err := m.adapters.Adapter(cl.Vendor)
+	if err != nil {
+		m.log.WarnContext(ctx, "no adapter", "vendor", cl.Vendor, "error", err)
+		return nil, Metadata{}, &VendorError{Outcome: NotSent, Code: CodePlugin, Detail: "there is no adapter for vendor " + cl.Vendor}
+	}
+	md, err := m.metadata(ctx, cl.Vendor, a)
+	return a, md, err
+}
+
+func (m *Manager) metadata(ctx context.Context, vendor string, a Adapter) (Metadata, error) {
+	if md, ok := m.knownMetadata(vendor); ok {
+		return md, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	md, err := a.Metadata(ctx)
+	if err != nil {
+		return Metadata{}, &VendorError{Outcome: NotSent, Code: CodePlugin, Detail: "the adapter of " + vendor + " does not say its metadata"}
+	}
+	m.metaMu.Lock()
+	defer m.metaMu.Unlock()
+	m.meta[vendor] = md
+	return md, nil
+}
+
+func (m *Manager) knownMetadata(vendor string) (Metadata, bool) {
+	m.metaMu.Lock()
+	defer m.metaMu.Unlock()
+	md, ok := m.meta[vendor]
+	return md, ok
+}
+
+// publicPath returns an address below the public URL.
+func (m *Manager) publicPath(parts ...string) string {
+	u, err := url.JoinPath(m.publicURL, parts...)
+	if err != nil {
+		return m.publicURL
+	}
+	return u
+}

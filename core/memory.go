@@ -1,0 +1,345 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// AdapterMap is a fixed set of adapters in this process, by vendor.
+type AdapterMap map[string]Adapter
+
+// Adapter implements Adapters.
+func (a AdapterMap) Adapter(vendor string) (Adapter, error) {
+	if adapter, ok := a[vendor]; ok {
+		return adapter, nil
+	}
+	return nil, fmt.Errorf("core: there is no adapter for vendor %q in the AdapterMap", vendor)
+}
+
+// MemoryStore is a Store that is gone with the process.
+type MemoryStore struct {
+	mu       sync.Mutex
+	records  map[string]Record
+	revision uint64
+	watchers map[*watcher]struct{}
+}
+
+// NewMemoryStore returns an empty store.
+func NewMemoryStore() *MemoryStore {
+	return &MemoryStore{records: map[string]Record{}, watchers: map[*watcher]struct{}{}}
+}
+
+// Get implements Store.
+func (s *MemoryStore) Get(ctx context.Context, key string) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.liveLocked(key)
+	if !ok {
+		return Record{}, ErrNoRecord
+	}
+	return cloneRecord(r), nil
+}
+
+// liveLocked returns a record whose TTL has not passed.
+func (s *MemoryStore) liveLocked(key string) (Record, bool) {
+	r, ok := s.records[key]
+	if ok && r.TTL > 0 && time.Since(r.Time) >= r.TTL {
+		s.deleteLocked(key)
+		return Record{}, false
+	}
+	return r, ok
+}
+
+// Put implements Store.
+func (s *MemoryStore) Put(ctx context.Context, r Record) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, _ := s.liveLocked(r.Key); old.Revision != r.Revision {
+		return 0, ErrConflict
+	}
+	s.revision++
+	r = cloneRecord(r)
+	r.Revision, r.Time = s.revision, time.Now()
+	s.records[r.Key] = r
+	s.tellLocked(Update{Record: r, Live: true})
+	return r.Revision, nil
+}
+
+// Delete implements Store.
+func (s *MemoryStore) Delete(ctx context.Context, key string, revision uint64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, ok := s.liveLocked(key)
+	if !ok {
+		return ErrNoRecord
+	}
+	if old.Revision != revision {
+		return ErrConflict
+	}
+	s.deleteLocked(key)
+	return nil
+}
+
+func (s *MemoryStore) deleteLocked(key string) {
+	delete(s.records, key)
+	s.revision++
+	s.tellLocked(Update{Record: Record{Key: key, Revision: s.revision}, Deleted: true, Live: true})
+}
+
+// Now implements Store.
+func (s *MemoryStore) Now(ctx context.Context) (time.Time, error) { return time.Now(), ctx.Err() }
+
+// watcher is a watch's queue: a writer never waits for a reader.
+type watcher struct {
+	queue []Update // guarded by the store's mu
+	wake  chan struct{}
+}
+
+func (s *MemoryStore) tellLocked(u Update) {
+	for w := range s.watchers {
+		w.queue = append(w.queue, u)
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Watch implements Store.
+func (s *MemoryStore) Watch(ctx context.Context, fn func(Update)) error {
+	w := &watcher{wake: make(chan struct{}, 1)}
+	s.mu.Lock()
+	for _, key := range slices.Sorted(maps.Keys(s.records)) {
+		if r, ok := s.liveLocked(key); ok {
+			w.queue = append(w.queue, Update{Record: r})
+		}
+	}
+	w.queue = append(w.queue, Update{Synced: true})
+	s.watchers[w] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.watchers, w)
+	}()
+	heartbeat := time.NewTicker(500 * time.Millisecond)
+	defer heartbeat.Stop()
+	for {
+		s.mu.Lock()
+		queue := w.queue
+		w.queue = nil
+		s.mu.Unlock()
+		for _, u := range queue {
+			u.Record = cloneRecord(u.Record)
+			fn(u)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.wake:
+		case <-heartbeat.C:
+			fn(Update{})
+		}
+	}
+}
+
+func cloneRecord(r Record) Record {
+	r.Public, r.Secret = slices.Clone(r.Public), slices.Clone(r.Secret)
+	return r
+}
+
+// MemoryPublisher is a Publisher that calls functions in this process.
+type MemoryPublisher struct {
+	mu   sync.Mutex
+	seen map[string]time.Time // when each event was published, by id
+	last map[[4]string]string
+	fns  []func(Event)
+}
+
+// NewMemoryPublisher returns a publisher that calls each of fns with each event, once and in order. The functions
+// must not block.
+func NewMemoryPublisher(fns ...func(Event)) *MemoryPublisher {
+	return &MemoryPublisher{seen: map[string]time.Time{}, last: map[[4]string]string{}, fns: fns}
+}
+
+// dedupWindow is how long a publisher knows an event again.
+const dedupWindow = 10 * time.Minute
+
+// Publish implements Publisher.
+func (p *MemoryPublisher) Publish(ctx context.Context, e Event) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.seen, func(_ string, at time.Time) bool { return time.Since(at) > dedupWindow })
+	if _, ok := p.seen[e.ID]; ok {
+		return nil
+	}
+	p.seen[e.ID] = time.Now()
+	p.last[subjectOf(e)] = e.ID
+	for _, fn := range p.fns {
+		fn(e)
+	}
+	return nil
+}
+
+// LastID implements Publisher.
+func (p *MemoryPublisher) LastID(ctx context.Context, e Event) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last[subjectOf(e)], ctx.Err()
+}
+
+func subjectOf(e Event) [4]string { return [4]string{e.Tenant, string(e.Type), e.Client, e.Grant} }
+
+// MemoryTimers are Timers that are gone with the process.
+type MemoryTimers struct {
+	mu    sync.Mutex
+	armed map[string]map[string]time.Time // vendor, grant
+	wake  map[string]chan struct{}        // vendor
+}
+
+// NewMemoryTimers returns timers of which none is armed.
+func NewMemoryTimers() *MemoryTimers {
+	return &MemoryTimers{armed: map[string]map[string]time.Time{}, wake: map[string]chan struct{}{}}
+}
+
+// wakeLocked returns the channel that wakes the worker of a vendor.
+func (t *MemoryTimers) wakeLocked(vendor string) chan struct{} {
+	if t.wake[vendor] == nil {
+		t.wake[vendor] = make(chan struct{}, 1)
+		t.armed[vendor] = map[string]time.Time{}
+	}
+	return t.wake[vendor]
+}
+
+// Arm implements Timers.
+func (t *MemoryTimers) Arm(ctx context.Context, vendor, grant string, at time.Time) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	wake := t.wakeLocked(vendor)
+	t.armed[vendor][grant] = at
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+	return ctx.Err()
+}
+
+// Disarm implements Timers.
+func (t *MemoryTimers) Disarm(ctx context.Context, vendor, grant string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.armed[vendor], grant)
+	return ctx.Err()
+}
+
+// Armed implements Timers.
+func (t *MemoryTimers) Armed(ctx context.Context) (map[string]bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ids := map[string]bool{}
+	for _, grants := range t.armed {
+		for id := range grants {
+			ids[id] = true
+		}
+	}
+	return ids, ctx.Err()
+}
+
+// Work implements Timers.
+func (t *MemoryTimers) Work(ctx context.Context, vendor string, limit int, fn func(context.Context, Due) error) error {
+	t.mu.Lock()
+	wake := t.wakeLocked(vendor)
+	t.mu.Unlock()
+	slots := make(chan struct{}, limit)
+	var work sync.WaitGroup
+	defer work.Wait()
+	for {
+		due, next := t.takeDue(vendor)
+		for _, id := range due {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			work.Go(func() {
+				defer func() { <-slots }()
+				if err := fn(ctx, Due{Grant: id, Time: time.Now()}); err != nil && ctx.Err() == nil {
+					_ = t.Arm(ctx, vendor, id, time.Now().Add(jitter(2*time.Second)))
+				}
+			})
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// takeDue removes the timers that are due and returns them, and how long the next has to wait.
+func (t *MemoryTimers) takeDue(vendor string) (due []string, next time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next = time.Hour
+	for id, at := range t.armed[vendor] {
+		if wait := time.Until(at); wait > 0 {
+			next = min(next, wait)
+			continue
+		}
+		due = append(due, id)
+		delete(t.armed[vendor], id)
+	}
+	return due, next
+}
+
+// MemorySpool is a Spool that is gone with the process.
+type MemorySpool struct {
+	mu      sync.Mutex
+	records map[string]Record
+}
+
+// NewMemorySpool returns an empty spool.
+func NewMemorySpool() *MemorySpool { return &MemorySpool{records: map[string]Record{}} }
+
+// Put implements Spool.
+func (s *MemorySpool) Put(r Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[r.Key] = cloneRecord(r)
+	return nil
+}
+
+// All implements Spool.
+func (s *MemorySpool) All() ([]Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.records)), nil
+}
+
+// Remove implements Spool.
+func (s *MemorySpool) Remove(key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.records, key)
+	return nil
+}

@@ -1,0 +1,134 @@
+package core
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// grantFormat is the version of a grant's record. A replica reads the format before its own.
+const grantFormat = 1
+
+// Kinds of records; a key is the kind and an id.
+const (
+	kindGrant  = "grant."
+	kindClient = "client."
+	kindTicket = "ticket."
+	kindKey    = "key."
+)
+
+// sealedTokens is the form of the secret part of a grant's record.
+type sealedTokens struct {
+	Access  string `json:"access_token,omitempty"`
+	Refresh string `json:"refresh_token,omitempty"`
+}
+
+// encodeTokens returns the bytes that the Store seals, nil where there is no token.
+func encodeTokens(t tokens) ([]byte, error) {
+	if t.Access.IsZero() && t.Refresh.IsZero() {
+		return nil, nil
+	}
+	return json.Marshal(sealedTokens{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal()})
+}
+
+func decodeTokens(b []byte) (tokens, error) {
+	var s sealedTokens
+	if len(b) > 0 {
+		if err := json.Unmarshal(b, &s); err != nil {
+			// The text of a JSON error can quote its input.
+			return tokens{}, fmt.Errorf("sealed part is not what esignd writes: %w", ErrDamaged)
+		}
+	}
+	return tokens{Access: NewSecret(s.Access), Refresh: NewSecret(s.Refresh)}, nil
+}
+
+// record returns g as the Store keeps it.
+func (g *grant) record() (Record, error) {
+	g.Format = grantFormat
+	public, err := json.Marshal(g)
+	if err != nil {
+		return Record{}, fmt.Errorf("encode grant %s: %w", g.ID, err)
+	}
+	secret, err := encodeTokens(g.tokens)
+	if err != nil {
+		return Record{}, fmt.Errorf("encode grant %s: %w", g.ID, err)
+	}
+	return Record{Key: kindGrant + g.ID, Public: public, Secret: secret, Revision: g.revision}, nil
+}
+
+// decodeGrant reads a grant's record.
+func decodeGrant(r Record) (*grant, error) {
+	g := &grant{}
+	if err := decodePublic(r, g, func() int { return g.Format }, grantFormat); err != nil {
+		return nil, err
+	}
+	if kindGrant+g.ID != r.Key {
+		return nil, fmt.Errorf("record %s holds the grant %q: %w", r.Key, g.ID, ErrDamaged)
+	}
+	t, err := decodeTokens(r.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("record %s: %w", r.Key, err)
+	}
+	g.tokens, g.revision, g.time = t, r.Revision, r.Time
+	return g, nil
+}
+
+// decodePublic reads the public part of a record into v and checks that this replica knows its format.
+func decodePublic(r Record, v any, format func() int, newest int) error {
+	if err := json.NewDecoder(bytes.NewReader(r.Public)).Decode(v); err != nil {
+		return fmt.Errorf("record %s is not JSON that esignd writes: %w", r.Key, ErrDamaged)
+	}
+	if f := format(); f < 1 || f > newest {
+		return fmt.Errorf("record %s has format %d and this esignd reads up to %d; run a newer one: %w",
+			r.Key, f, newest, ErrDamaged)
+	}
+	return nil
+}
+
+// clone returns a copy that can be changed without touching g.
+func (g *grant) clone() *grant {
+	c := *g
+	c.Scope = slices.Clone(g.Scope)
+	c.Debts = slices.Clone(g.Debts)
+	if g.Attempt != nil {
+		a := *g.Attempt
+		c.Attempt = &a
+	}
+	return &c
+}
+
+// tombstone returns what remains of a forgotten grant: its names are gone, its generation stays, so that a commit
+// that comes late is recognised as old.
+func (g *grant) tombstone() *grant {
+	return &grant{ID: g.ID, Forgotten: true, Generation: g.Generation, Debts: g.Debts, revision: g.revision}
+}
+
+// owe adds an event to the grant's debts, with what is known of the grant.
+func (g *grant) owe(e Event) {
+	e.Tenant, e.Client, e.Vendor, e.Account, e.Grant = g.Tenant, g.Client, g.Vendor, g.Account, g.ID
+	e.Generation, e.Scope = g.Generation, slices.Clone(g.Scope)
+	if !g.tokens.Access.IsZero() && !g.IssuedAt.IsZero() {
+		issued, expires := g.IssuedAt, g.expiresAt()
+		e.IssuedAt, e.ExpiresAt = &issued, &expires
+	}
+	if e.ID == "" {
+		e.ID = randomID()
+	}
+	g.Debts = append(g.Debts, e)
+	g.LastEvent, g.LastEventAt = e.Type, e.Time
+}
+
+// expiresAt is when the access token ends, for people and for clients that keep a clock; esignd decides by age.
+func (g *grant) expiresAt() time.Time { return g.IssuedAt.Add(g.Lifetime).Truncate(time.Second) }
+
+// grantIDOf returns the grant id that starts an OAuth state or a ticket: both are "<grant id>.<random>".
+func grantIDOf(s string) string {
+	id, _, ok := strings.Cut(s, ".")
+	if !ok || !strings.HasPrefix(id, "g_") || len(id) != len("g_")+40 {
+		return ""
+	}
+	return id
+}

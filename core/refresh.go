@@ -1,0 +1,390 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// flight is one refresh of a grant by this process; everybody who wants the grant refreshed waits for it.
+type flight struct {
+	done chan struct{} // closed when the outcome is committed, or there is none
+	err  error         // read after done
+}
+
+// refreshWithin bounds a refresh with all that it may have to wait for: another replica's claim, a slot, the vendor.
+const refreshWithin = 60 * time.Second
+
+// errClosed is why nothing is begun any more.
+var errClosed = &Error{Code: TemporarilyUnavailable, Reason: "stopping", RetryAfter: time.Second, Description: "esignd is stopping; ask again"}
+
+// refreshOnce refreshes a grant, or waits for the refresh that is under way. The refresh has a context of its own: a
+// caller that gives up does not cancel it, since the vendor may have acted already.
+func (m *Manager) refreshOnce(ctx context.Context, t *target, d demand) error {
+	m.flightMu.Lock()
+	if m.closed {
+		m.flightMu.Unlock()
+		return errClosed
+	}
+	f := m.flights[t.id]
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
+		m.flights[t.id] = f
+		m.work.Go(func() { m.fly(context.WithoutCancel(ctx), f, t, d) })
+	}
+	m.flightMu.Unlock()
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fly runs a flight. Those who wait are let go as soon as the outcome is committed; events and timer come after.
+func (m *Manager) fly(ctx context.Context, f *flight, t *target, d demand) {
+	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
+	defer cancel()
+	ctx, span := m.span(ctx, "refresh", attribute.String("esignd.vendor", t.client.Vendor), attribute.String("esignd.client", t.client.Name))
+	defer span.End()
+	landed := false
+	land := func(err error) {
+		m.flightMu.Lock()
+		delete(m.flights, t.id)
+		m.flightMu.Unlock()
+		f.err, landed = fail(span, err), true
+		close(f.done)
+	}
+	defer func() {
+		if !landed { // a panic goes on, but leaves nobody waiting
+			land(errors.New("the refresh ended without an outcome"))
+		}
+	}()
+	e, err := m.refresh(ctx, t, d)
+	land(err)
+	if e != nil {
+		m.follow(ctx, e)
+	}
+}
+
+// follow does what comes after a commit: it pays the debts and arms the timer.
+func (m *Manager) follow(ctx context.Context, e *entry) {
+	if err := m.pay(ctx, e); err != nil {
+		m.log.WarnContext(ctx, "an event is owed and will be published later", "grant", e.g.ID, "error", err)
+	}
+	if err := m.rearm(ctx, e.g.ID); err != nil {
+		m.log.WarnContext(ctx, "the grant's timer was not armed; the sweep finds it", "grant", e.g.ID, "error", err)
+	}
+}
+
+// errNotNow says that there is nothing to refresh at this moment, and that this is as it should be.
+var errNotNow = errors.New("not refreshed now")
+
+// refresh takes a grant through claim, call and commit. It returns the entry that it committed, and the error that
+// those who wait get.
+func (m *Manager) refresh(ctx context.Context, t *target, d demand) (*entry, error) {
+	for {
+		e, err := m.loadFor(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		waited, err := m.awaitClaim(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		if waited {
+			continue
+		}
+		a, err := m.decide(ctx, t, e, d)
+		if errors.Is(err, errNotNow) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		e, err = m.attempt(ctx, t, e, a)
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		return e, err
+	}
+}
+
+// loadFor returns the grant of a target; one of a client_credentials client that has no record is begun.
+func (m *Manager) loadFor(ctx context.Context, t *target) (*entry, error) {
+	e, err := m.load(ctx, t.id)
+	gone := errors.Is(err, ErrNoRecord) || err == nil && e.g.Forgotten
+	if !gone || t.client.GrantType != ClientCredentials {
+		return e, err
+	}
+	t.entry = e
+	g := t.blank()
+	if err := g.move(causeStart); err != nil {
+		return nil, err
+	}
+	return &entry{g: g, seen: time.Now(), first: time.Now()}, nil
+}
+
+// awaitClaim waits while somebody's claim lives, and settles a dead one. It reports whether the grant is to be read
+// again.
+func (m *Manager) awaitClaim(ctx context.Context, e *entry) (bool, error) {
+	if e.g.Attempt == nil {
+		return false, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return false, fmt.Errorf("wait for the claim on grant %s: %w", e.g.ID, err)
+	}
+	if left := m.claimLeft(e); left > 0 {
+		m.cache.awaitChange(ctx, e.g.ID, e.g.revision, min(left, time.Second))
+		return true, nil
+	}
+	if _, err := m.settle(ctx, e); err != nil && !errors.Is(err, ErrConflict) {
+		return false, err
+	}
+	return true, nil
+}
+
+// decide says which attempt is to be made now, if any.
+func (m *Manager) decide(ctx context.Context, t *target, e *entry, d demand) (*attempt, error) {
+	g, cl := e.g, t.client
+	if g.State != Active && cl.GrantType != ClientCredentials {
+		return nil, errNotNow
+	}
+	if g.Generation > d.beyond || g.Consent != d.consent {
+		return nil, errNotNow // somebody was faster
+	}
+	_, md, err := m.adapterOf(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	if !md.Supports(m.grantTypeFor(cl)) {
+		return nil, &VendorError{Outcome: NotSent, Code: CodeUnsupportedGrantType, Detail: "grant type " + string(m.grantTypeFor(cl))}
+	}
+	a := &attempt{ID: randomID(), Owner: m.owner, Duration: claimDuration}
+	if g.Uncertain && m.rotates(g, cl, md) {
+		if e.left() > minTTLFor(g.Lifetime) && !d.reported {
+			return nil, errNotNow // the token lives: the last try can wait
+		}
+		a.LastTry = true
+	}
+	if cl.GrantType != ClientCredentials && (g.tokens.Refresh.IsZero() || m.consentOver(g)) {
+		if e.left() >= shortest && !d.reported {
+			return nil, errNotNow
+		}
+		return nil, m.expire(ctx, e)
+	}
+	if a.Probe, err = m.gate(ctx, cl, e, d); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (m *Manager) grantTypeFor(cl *Client) GrantType {
+	if cl.GrantType == ClientCredentials {
+		return ClientCredentials
+	}
+	return RefreshToken
+}
+
+// rotates reports whether presenting this grant's refresh token may end it.
+func (m *Manager) rotates(g *grant, cl *Client, md Metadata) bool {
+	return cl.GrantType != ClientCredentials && (md.RotatesRefreshTokens || g.Rotating || m.cache.client(cl.Name).Rotating)
+}
+
+func (m *Manager) consentOver(g *grant) bool {
+	return !g.ConsentExpiresAt.IsZero() && !m.now().Before(g.ConsentExpiresAt)
+}
+
+// expire ends a grant whose consent or refresh token has run out, without a call that is known to fail.
+func (m *Manager) expire(ctx context.Context, e *entry) error {
+	_, err := m.change(ctx, e.g.ID, func(_ *entry, g *grant) (bool, error) {
+		if g.revision != e.g.revision {
+			return false, nil
+		}
+		reason := ReasonRefreshExpired
+		if m.consentOver(g) {
+			reason = ReasonConsentExpired
+		}
+		return true, m.die(ctx, g, reason)
+	})
+	if err != nil {
+		return err
+	}
+	return errNotNow
+}
+
+// gate says why the vendor is not to be called now: a suspended client, a wait that the vendor asked for, an open
+// breaker, a backoff. It is passed before a slot is taken. probe is true where this call finds out whether a
+// suspended client is accepted again.
+func (m *Manager) gate(ctx context.Context, cl *Client, e *entry, d demand) (probe bool, err error) {
+	now := m.now()
+	if s := m.suspended(cl); s != nil {
+		closed := &VendorError{Outcome: Refused, Code: s.Code, Detail: "the client is suspended", RetryAfter: max(0, s.ProbeAt.Sub(now))}
+		if !d.ahead || now.Before(s.ProbeAt) {
+			return false, closed
+		}
+		won, err := m.claimProbe(ctx, cl)
+		if err != nil || won {
+			return won, err
+		}
+		return false, closed
+	}
+	if wait := m.cache.client(cl.Name).RetryAt.Sub(now); wait > 0 {
+		return false, &VendorError{Outcome: NotSent, Code: CodeRateLimited, RetryAfter: min(wait, maxRetryAfter), Detail: "the vendor asked to be left alone"}
+	}
+	if m.breakers[cl.Name].State() == gobreaker.StateOpen {
+		return false, errBreakerOpen
+	}
+	if wait := min(e.g.Failures.Next.Sub(now), maxRetryAfter); wait > 0 {
+		return false, &VendorError{Outcome: NotSent, Code: e.g.Failures.Code, RetryAfter: wait, Detail: "an attempt failed a short while ago"}
+	}
+	return false, nil
+}
+
+// attempt claims the grant, calls the vendor, and commits what came of it.
+func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) (*entry, error) {
+	slots := m.slots[t.client.Vendor]
+	waiting, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := slots.Acquire(waiting, 1); err != nil {
+		return nil, &VendorError{Outcome: NotSent, Code: CodeTimeout, Detail: "too many calls to this vendor are under way"}
+	}
+	defer slots.Release(1)
+	claimed, err := m.claim(ctx, e, a)
+	if err != nil {
+		return nil, err
+	}
+	acked := time.Now()
+	if err := m.arm(ctx, claimed.g, a.Duration); err != nil {
+		m.log.DebugContext(ctx, "no timer at the end of the claim; the sweep takes its place", "grant", t.id, "error", err)
+	}
+	r := m.present(ctx, t, claimed, a, acked)
+	committed, err := m.commit(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	m.learn(ctx, t.client, r)
+	if r.failure != nil {
+		return committed, r.failure
+	}
+	return committed, nil
+}
+
+// claim writes the attempt into the grant's record, and owes token.expiring where it is due. Where the write's fate
+// is not known the vendor is not called; a claim that did get through is taken back or dies by itself.
+func (m *Manager) claim(ctx context.Context, e *entry, a *attempt) (*entry, error) {
+	ctx, span := m.span(ctx, "claim")
+	defer span.End()
+	g := e.edit()
+	g.Attempt = a
+	if !g.Expiring && g.State == Active && !g.tokens.Access.IsZero() && e.ageNow() >= expiringAt(g)-dueSlack {
+		g.Expiring = true
+		g.owe(m.event(ctx, TokenExpiring, ""))
+	}
+	claimed, err := m.write(ctx, g)
+	if err == nil || errors.Is(err, ErrConflict) {
+		return claimed, err
+	}
+	back := result{kind: byRefresh, grant: g.ID, attempt: *a, consent: g.Consent, generation: g.Generation, sent: time.Now(),
+		failure: &VendorError{Outcome: NotSent, Code: CodeInternal, Detail: "the claim could not be written"}}
+	if _, cerr := m.commit(ctx, back); cerr != nil {
+		m.log.DebugContext(ctx, "a claim of unknown fate was not taken back; it dies by itself", "grant", g.ID, "error", cerr)
+	}
+	return nil, fail(span, err)
+}
+
+// present calls the vendor.
+func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *attempt, acked time.Time) result {
+	g := claimed.g
+	r := result{kind: byRefresh, grant: g.ID, attempt: *a, consent: g.Consent, generation: g.Generation, presented: g.tokens.Refresh}
+	if t.client.GrantType == ClientCredentials {
+		r.kind = byClientCredentials
+	}
+	adapter, md, err := m.adapterOf(ctx, t.client)
+	r.rotates = m.rotates(g, t.client, md)
+	r.defaultLifetime, r.idle = md.AccessLifetime, md.RefreshIdleLifetime
+	r.sent = time.Now()
+	switch {
+	case err != nil:
+		r.failure = AsVendorError(err)
+		return r
+	case r.sent.Sub(acked) > sendWithin:
+		r.failure = &VendorError{Outcome: NotSent, Code: CodeTimeout, Detail: "the claim was too old to be used"}
+		return r
+	}
+	r.response, r.failure = m.callToken(ctx, t.client, adapter, TokenRequest{
+		Client: t.client.Credentials, GrantType: m.grantTypeFor(t.client), RefreshToken: g.tokens.Refresh,
+		Scope: m.scopeFor(t.client, g), APIBaseURL: g.APIBaseURL,
+	})
+	return r
+}
+
+// scopeFor is what a client_credentials request asks for. A refresh asks for nothing: the consent says it.
+func (m *Manager) scopeFor(cl *Client, _ *grant) []string {
+	if cl.GrantType == ClientCredentials {
+		return cl.Scopes
+	}
+	return nil
+}
+
+// callToken calls the token endpoint through the client's breaker, within callTimeout. ctx gives the trace; its end
+// does not matter.
+func (m *Manager) callToken(ctx context.Context, cl *Client, a Adapter, req TokenRequest) (TokenResponse, *VendorError) {
+	done, err := m.breakers[cl.Name].Allow()
+	if err != nil {
+		return TokenResponse{}, errBreakerOpen
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	ctx, span := m.span(ctx, "call vendor", attribute.String("esignd.vendor", cl.Vendor), attribute.String("oauth.grant_type", string(req.GrantType)))
+	defer span.End()
+	resp, err := a.Token(ctx, req)
+	if err == nil && resp.AccessToken.IsZero() {
+		err = &VendorError{Outcome: Unknown, Code: CodeMalformedResponse, Detail: "the answer holds no access token"}
+	}
+	if err == nil {
+		done(nil)
+		return resp, nil
+	}
+	v := AsVendorError(err)
+	span.SetAttributes(attribute.String("esignd.outcome", v.Outcome.String()))
+	if ruleFor(v).scope == scopeVendor {
+		done(v)
+	} else {
+		done(nil) // the vendor works: it said no
+	}
+	return TokenResponse{}, fail(span, v).(*VendorError)
+}
+
+// learn tells the other replicas what a call said of the client and the vendor.
+func (m *Manager) learn(ctx context.Context, cl *Client, r result) {
+	if r.failure != nil {
+		m.noteFailure(ctx, cl, r.failure, r.attempt.Probe)
+		return
+	}
+	rotated := r.kind == byRefresh && !r.response.RefreshToken.IsZero() && !r.response.RefreshToken.Equal(r.presented)
+	m.noteSuccess(ctx, cl, rotated)
+}
+
+// breakerPause is how long an open breaker leaves the vendor alone before one call tries again.
+const breakerPause = 20 * time.Second
+
+var errBreakerOpen = &VendorError{Outcome: NotSent, Code: CodeBreakerOpen, RetryAfter: breakerPause / 2,
+	Detail: "the vendor failed many times in a row and is left alone for a while"}
+
+// newBreaker makes the breaker of one client at its vendor: five failures of the vendor in a row open it.
+func (m *Manager) newBreaker(cl *Client) *gobreaker.TwoStepCircuitBreaker[any] {
+	return gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Name: cl.Name, MaxRequests: 1, Timeout: breakerPause,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= 5 },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			if from == gobreaker.StateClosed && to == gobreaker.StateOpen {
+				m.work.Go(func() { m.noteBreaker(cl) })
+			}
+		},
+	})
+}
