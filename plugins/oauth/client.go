@@ -1,0 +1,148 @@
+package oauth
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/esignd/esignd/core"
+)
+
+// defaultTimeout bounds a call whose context does not end sooner.
+const defaultTimeout = 10 * time.Second
+
+// Config is what a Client is made of. Its zero value is right for production.
+type Config struct {
+	// Timeout bounds a whole call, the reading of the answer included. 0: ten seconds.
+	Timeout time.Duration
+	// TracerProvider and MeterProvider get what is told of a call. nil: the global ones.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
+	// Dial replaces the dialer, and with it the refusal of addresses that are not public. It is for tests that let
+	// a server of their own stand for a vendor's host. nil: the guarded dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// TLS replaces the TLS configuration, for tests. nil: TLS 1.2 or later and the system's roots.
+	TLS *tls.Config
+}
+
+// Client calls vendors. It keeps no connection and needs no closing; its methods may be called concurrently.
+type Client struct {
+	timeout   time.Duration
+	transport http.RoundTripper
+}
+
+// NewClient returns a Client. It does no I/O.
+func NewClient(cfg Config) *Client {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	return &Client{timeout: cfg.Timeout, transport: newTransport(cfg)}
+}
+
+// Response is the vendor's token set, with the further members that [Endpoint.Extra] named.
+type Response struct {
+	core.TokenResponse
+	// Extra has the members that were there and were strings.
+	Extra map[string]string
+}
+
+// Token asks e's token endpoint for what r asks for. An error is a [*core.VendorError].
+func (c *Client) Token(ctx context.Context, e Endpoint, r core.TokenRequest) (Response, error) {
+	if len(e.GrantTypes) > 0 && !slices.Contains(e.GrantTypes, r.GrantType) {
+		return Response{}, &core.VendorError{
+			Outcome: core.NotSent,
+			Code:    core.CodeUnsupportedGrantType,
+			Detail:  "the vendor has no such grant type",
+		}
+	}
+	target := e.TokenURL
+	if r.GrantType == core.RefreshToken && e.RefreshURL != "" {
+		target = e.RefreshURL
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	a, err := c.post(ctx, call{url: target, body: e.Body, auth: e.Auth, client: r.Client, params: e.tokenParams(r)})
+	if err != nil {
+		return Response{}, err
+	}
+	if !a.ok() {
+		return Response{}, a.failure()
+	}
+	return a.token(e)
+}
+
+// Revoke ends a token at e's revocation endpoint. A token that the vendor calls dead already is success. An error is
+// a [*core.VendorError].
+func (c *Client) Revoke(ctx context.Context, e Endpoint, r core.RevocationRequest) error {
+	params := []param{{"token", r.Token.Reveal()}}
+	if r.TokenTypeHint != "" && !slices.Contains(e.Omit, "token_type_hint") {
+		params = append(params, param{"token_type_hint", r.TokenTypeHint})
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	a, err := c.post(ctx, call{url: e.RevocationURL, auth: e.RevocationAuth, client: r.Client, params: params})
+	if err != nil {
+		return err
+	}
+	if a.ok() || a.refused() && slices.Contains(e.DeadTokenCodes, a.vendorCode()) {
+		return nil
+	}
+	return a.failure()
+}
+
+// call is one POST to a vendor.
+type call struct {
+	url    string
+	body   Encoding
+	auth   ClientAuth
+	client core.Credentials
+	params []param
+}
+
+// post sends c once and reads the answer, whatever its status. An error is a [*core.VendorError].
+func (c *Client) post(ctx context.Context, call call) (answer, error) {
+	u, err := VendorURL(withoutQuery(call.url))
+	if err != nil {
+		return answer{}, HostRefused("esignd does not call this URL: " + err.Error())
+	}
+	req, err := call.request(ctx)
+	if err != nil {
+		return answer{}, &core.VendorError{Outcome: core.NotSent, Code: core.CodeInternal, Detail: "the request could not be built"}
+	}
+	// A RoundTripper and not an http.Client: a Client follows redirects, and its errors tell the URL.
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return answer{}, sendFailure(err, u.Host)
+	}
+	return readAnswer(res, u.Host), nil
+}
+
+func (c call) request(ctx context.Context) (*http.Request, error) {
+	body, contentType, err := encode(c.body, withClient(c.params, c.auth, c.client))
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	// Without GetBody net/http has no second copy of the body to send.
+	req.GetBody = nil
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Accept", "application/json")
+	// Asking for no encoding keeps the limit on the answer's size a limit on what is read into memory.
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("User-Agent", "esignd")
+	if c.auth == AuthBasic {
+		req.SetBasicAuth(url.QueryEscape(c.client.ClientID), url.QueryEscape(c.client.ClientSecret.Reveal()))
+	}
+	return req, nil
+}
