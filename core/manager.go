@@ -57,9 +57,9 @@ type Config struct {
 	PublicURL string
 	// ReturnTo lists where the connect flow may send browsers, exact.
 	ReturnTo []string
-	// Owner names the data folder that this Manager holds the lock of. Claims of an earlier process under the same
-	// name are dead at once. Empty: a random name.
-	Owner string
+	// Owner names the data folder that this Manager holds the lock of; Start asks for it. Claims of an earlier process
+	// under the same name are dead at once. nil: a random name.
+	Owner func() string
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
 	// TracerProvider makes the spans. nil: the global one.
@@ -83,8 +83,9 @@ type Manager struct {
 	spool     Spool
 	publicURL string
 	returnTo  []string
-	folder    string // Config.Owner
-	owner     string // folder and a mark of this process
+	ownerOf   func() string // Config.Owner
+	folder    string        // what ownerOf says; set by Start
+	owner     string        // folder and a mark of this process; set by Start
 	log       *slog.Logger
 	tracer    trace.Tracer
 
@@ -115,7 +116,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		clients: map[string]*Client{}, adapters: cfg.Adapters, store: cfg.Store, publisher: cfg.Publisher,
 		timers: cfg.Timers, spool: cfg.Spool, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), returnTo: cfg.ReturnTo,
-		folder: cfg.Owner, log: cfg.Logger, cache: newCache(), slots: map[string]*semaphore.Weighted{},
+		ownerOf: cfg.Owner, log: cfg.Logger, cache: newCache(), slots: map[string]*semaphore.Weighted{},
 		breakers: map[string]*gobreaker.TwoStepCircuitBreaker[any]{}, meta: map[string]Metadata{},
 		flights: map[string]*flight{}, spooled: map[string]struct{}{},
 	}
@@ -144,10 +145,9 @@ func (m *Manager) fillDefaults(cfg Config) {
 	if m.log == nil {
 		m.log = slog.Default()
 	}
-	if m.folder == "" {
-		m.folder = randomID()
+	if m.ownerOf == nil {
+		m.ownerOf = randomID
 	}
-	m.owner = m.folder + "/" + randomID()
 	tp := cfg.TracerProvider
 	if tp == nil {
 		tp = otel.GetTracerProvider()
@@ -184,6 +184,8 @@ func (m *Manager) addClient(c Client) error {
 
 // Start reads the store and begins to refresh ahead. It returns when answers can be given; ctx bounds only that.
 func (m *Manager) Start(ctx context.Context) error {
+	m.folder = m.ownerOf()
+	m.owner = m.folder + "/" + randomID()
 	if err := m.readClock(ctx); err != nil {
 		return err
 	}

@@ -202,7 +202,7 @@ func newWorld(t *testing.T, change ...func(*core.Config)) *world {
 			{Name: robot, Vendor: "acme", Credentials: creds, GrantType: core.ClientCredentials, Tenants: []string{tenant}},
 		},
 		Adapters: core.AdapterMap{"acme": w.vendor}, Store: core.NewMemoryStore(), Timers: core.NewMemoryTimers(),
-		Publisher: core.NewMemoryPublisher(w.events.add), Spool: core.NewMemorySpool(), Owner: "folder",
+		Publisher: core.NewMemoryPublisher(w.events.add), Spool: core.NewMemorySpool(), Owner: func() string { return "folder" },
 		PublicURL: "http://127.0.0.1:8080", ReturnTo: []string{"https://app.example/done"},
 	}
 	for _, c := range change {

@@ -1,0 +1,20 @@
+// Package client is what a Go service imports to use esignd: it asks for live tokens over NATS and hears of what
+// happens to them.
+//
+// A service gives its own NATS connection and its tenant to [New]. What it asks for comes from the daemon: nothing is
+// kept here, so that a revoked token is not handed out again. Ask for a token for each use, or let [Client.Transport]
+// or [Client.TokenSource] do so.
+//
+// What it guarantees:
+//
+//   - An error that the daemon answered is an [*Error], matched by code: errors.Is(err, client.ReauthorizationRequired).
+//     A daemon that is not there is TemporarilyUnavailable and wraps nats.ErrNoResponders. Other errors wrap what NATS or
+//     the context said.
+//   - A context that ends stops the waiting, not the refresh that it started.
+//   - The caller's trace context goes with each request, in W3C headers.
+//   - The token is in no error and no log, and [Client.Transport] sends it to no other host than the vendor's API.
+//
+// A NATS server that keeps callers apart (nats.auth services) wants the connection's inbox prefix to be
+// _INBOX_<tenant>_<service>; give it with nats.CustomInboxPrefix. A request that the server does not permit gets no
+// answer: it ends with the context's error.
+package client

@@ -1,0 +1,253 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/core"
+)
+
+// Event tells what happened to a token, a grant, a client or a vendor. It never holds a secret.
+type Event = core.Event
+
+// EventType names what happened.
+type EventType = core.EventType
+
+// The types of events.
+const (
+	TokenIssued                  = core.TokenIssued
+	TokenExpiring                = core.TokenExpiring
+	TokenRevoked                 = core.TokenRevoked
+	TokenRefreshFailed           = core.TokenRefreshFailed
+	GrantReauthorizationRequired = core.GrantReauthorizationRequired
+	GrantAuthorizationFailed     = core.GrantAuthorizationFailed
+	GrantExpiring                = core.GrantExpiring
+	ClientSuspended              = core.ClientSuspended
+	ClientResumed                = core.ClientResumed
+	VendorUnavailable            = core.VendorUnavailable
+	VendorAvailable              = core.VendorAvailable
+)
+
+// WatchConfig says which events to hear. The zero value hears those of every type from now on.
+type WatchConfig struct {
+	// Types of events. None: every type.
+	Types []EventType
+	// Durable is the name under which NATS remembers what was heard, so that a later Watch goes on where this one
+	// ended. The consumer is <tenant>_<Durable>; under nats.auth services Durable is the service's name, and a Watch
+	// without it is not permitted. Watches of one name share the events among them. Empty: nothing is remembered
+	// beyond this Watch.
+	Durable string
+	// Since is from when on events are heard, where Durable does not say. Zero: from now on. They are kept seven days.
+	Since time.Time
+}
+
+const (
+	// ackWait is how long fn may take before its event is given out again.
+	ackWait = 30 * time.Second
+	// forgetAfter is when NATS forgets a consumer that is not durable, once nobody asks for it.
+	forgetAfter = 5 * time.Minute
+	heartbeat   = 5 * time.Second
+	reopenDelay = time.Second
+	// remembered is how many ids of events are kept, to tell an event that comes twice.
+	remembered = 4096
+)
+
+// Watch calls fn for each event of the tenant, one at a time and in order, until ctx ends or fn returns an error, and
+// returns ctx's or fn's error. It goes on by itself after the connection or the consumer was lost, where it had
+// stopped. An error at the start says why the events cannot be had.
+//
+// Each event is heard at least once; one that comes again during this Watch is skipped. An event counts as heard when fn
+// returns nil: the one whose error ended a durable Watch comes again at the next. An event for which fn takes more than
+// 30 seconds may be given to another Watch of the same name.
+func (c *Client) Watch(ctx context.Context, cfg WatchConfig, fn func(Event) error) error {
+	w, err := c.newWatch(cfg, fn)
+	if err != nil {
+		return err
+	}
+	messages, err := w.open(ctx)
+	for {
+		if err != nil {
+			return fmt.Errorf("watch the events of tenant %s: %w", c.tenant, err)
+		}
+		err = w.run(ctx, messages)
+		messages.Stop()
+		var stop *stopError
+		switch {
+		case errors.As(err, &stop):
+			return w.end(stop.err)
+		case ctx.Err() != nil:
+			return w.end(ctx.Err())
+		}
+		c.log.WarnContext(ctx, "the watch of esignd's events is opened again", "consumer", w.name, "error", err)
+		if messages, err = w.reopen(ctx); err != nil {
+			return w.end(err)
+		}
+	}
+}
+
+// stopError is an error of fn.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+
+// watch is one call of Watch.
+type watch struct {
+	client *Client
+	js     jetstream.JetStream
+	cfg    WatchConfig
+	fn     func(Event) error
+	name   string // of the consumer
+	opened bool   // once, so that last counts
+	last   uint64 // sequence in the stream up to which all was heard
+	seen   recent
+}
+
+func (c *Client) newWatch(cfg WatchConfig, fn func(Event) error) (*watch, error) {
+	for _, t := range cfg.Types {
+		if !slices.Contains(core.EventTypes(), t) {
+			return nil, fmt.Errorf("client: there is no event type %q", t)
+		}
+	}
+	if cfg.Durable != "" && !wire.ValidToken(cfg.Durable) {
+		return nil, fmt.Errorf("client: durable %q: letters, digits, - and _ are wanted", cfg.Durable)
+	}
+	js, err := jetstream.New(c.conn)
+	if err != nil {
+		return nil, fmt.Errorf("watch the events of tenant %s: %w", c.tenant, err)
+	}
+	name := c.tenant + "_" + cfg.Durable
+	if cfg.Durable == "" {
+		name = c.tenant + "_" + nuid.Next()
+	}
+	return &watch{client: c, js: js, cfg: cfg, fn: fn, name: name, seen: newRecent(remembered)}, nil
+}
+
+// open finds the consumer or makes it, and begins to ask for messages.
+func (w *watch) open(ctx context.Context) (jetstream.MessagesContext, error) {
+	consumer, err := w.js.Consumer(ctx, wire.EventStream, w.name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		consumer, err = w.js.CreateOrUpdateConsumer(ctx, wire.EventStream, w.config())
+	}
+	if err != nil {
+		return nil, err
+	}
+	// A consumer that has to be made again goes on from here, and not from what is new by then.
+	w.opened, w.last = true, max(w.last, consumer.CachedInfo().AckFloor.Stream)
+	return consumer.Messages(jetstream.PullHeartbeat(heartbeat))
+}
+
+// reopen is open, tried until it works or ctx ends.
+func (w *watch) reopen(ctx context.Context) (jetstream.MessagesContext, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(reopenDelay):
+		}
+		if messages, err := w.open(ctx); err == nil {
+			return messages, nil
+		}
+		if w.client.conn.IsClosed() {
+			return nil, errors.New("the NATS connection was closed")
+		}
+	}
+}
+
+// config is that of a consumer that is not there yet. One filter over all types keeps within the permissions of a
+// service, whose server compares it; one message on its way keeps them in order when one comes again.
+func (w *watch) config() jetstream.ConsumerConfig {
+	cfg := jetstream.ConsumerConfig{
+		FilterSubject: wire.TenantEvents(w.client.prefix, w.client.tenant, ">"),
+		AckPolicy:     jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 1,
+		DeliverPolicy: jetstream.DeliverNewPolicy,
+	}
+	if w.cfg.Durable != "" {
+		cfg.Durable = w.name
+	} else {
+		cfg.Name, cfg.InactiveThreshold = w.name, forgetAfter
+	}
+	switch {
+	case w.opened:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.last+1
+	case !w.cfg.Since.IsZero():
+		since := w.cfg.Since
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+	}
+	return cfg
+}
+
+// run takes messages until one cannot be had. A *stopError is one of fn.
+func (w *watch) run(ctx context.Context, messages jetstream.MessagesContext) error {
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		if err := w.take(ctx, m); err != nil {
+			return err
+		}
+	}
+}
+
+// take hands one message to fn, once, and says that it was heard.
+func (w *watch) take(ctx context.Context, m jetstream.Msg) error {
+	e, err := wire.DecodeEvent(m.Data())
+	switch {
+	case err != nil:
+		w.client.log.WarnContext(ctx, "a message on the subject of events is skipped", "subject", m.Subject(), "error", err)
+	case w.seen.has(e.ID), len(w.cfg.Types) > 0 && !slices.Contains(w.cfg.Types, e.Type):
+	default:
+		if err := w.fn(e); err != nil {
+			// So that the next Watch need not wait for it.
+			_ = m.Nak()
+			return &stopError{err}
+		}
+		w.seen.add(e.ID)
+	}
+	if md, err := m.Metadata(); err == nil {
+		w.last = max(w.last, md.Sequence.Stream)
+	}
+	return m.Ack()
+}
+
+// end removes a consumer that nobody will ask for again, and sees that what was acknowledged reaches the server.
+func (w *watch) end(err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), reopenDelay)
+	defer cancel()
+	if w.cfg.Durable == "" {
+		// NATS forgets it by itself where this does not work.
+		_ = w.js.DeleteConsumer(ctx, wire.EventStream, w.name)
+		return err
+	}
+	_ = w.client.conn.FlushWithContext(ctx)
+	return err
+}
+
+// recent knows the last ids that it was told.
+type recent struct {
+	ids  map[string]struct{}
+	ring []string
+	next int
+}
+
+func newRecent(size int) recent {
+	return recent{ids: make(map[string]struct{}), ring: make([]string, size)}
+}
+
+func (r *recent) has(id string) bool {
+	_, ok := r.ids[id]
+	return ok
+}
+
+func (r *recent) add(id string) {
+	delete(r.ids, r.ring[r.next])
+	r.ids[id], r.ring[r.next] = struct{}{}, id
+	r.next = (r.next + 1) % len(r.ring)
+}

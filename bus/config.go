@@ -1,0 +1,174 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/core"
+)
+
+// DefaultListen is where the embedded server listens unless Config says otherwise.
+const DefaultListen = "127.0.0.1:4222"
+
+// Config is what a Bus is made of. DataDir is required; so is Auth with the embedded server, and Keys with an external
+// one.
+type Config struct {
+	// DataDir is the folder of this process: lock, owner id, keyset, spool, and the embedded server's store. It is made
+	// where it is missing.
+	DataDir string
+	// URL is that of the external server or servers, comma-separated. Empty: an embedded server.
+	URL string
+	// Listen is where the embedded server listens, host:port; port 0 takes a free one. Empty: DefaultListen.
+	Listen string
+	// Auth says who may connect to the embedded server.
+	Auth Auth
+	// Prefix is the first part of every subject, one or more tokens. Empty: wire.DefaultPrefix.
+	Prefix string
+	// Replicas is how many copies an external cluster keeps of each stream. 0: 1. More copies that are there already
+	// are left.
+	Replicas int
+	// Credentials is the path of a NATS credentials file, for an external server.
+	Credentials string
+	// TLS is for an external server.
+	TLS TLS
+	// Keys seal the secrets.
+	Keys Keys
+	// Logger gets what an operator should know. nil: slog.Default.
+	Logger *slog.Logger
+}
+
+// Auth says who may connect to the embedded server: either anybody on this machine, or the callers listed.
+type Auth struct {
+	// None lets every program on this machine use the API and discovery, subscribe to events and consume the event
+	// stream, and nothing else. It goes with a loopback address only.
+	None bool
+	// Callers are the programs that may connect.
+	Callers []Caller
+}
+
+// Caller is a program that may connect to the embedded server. It may use the API of its tenant and discovery,
+// subscribe to its tenant's events, keep one durable consumer of them, named <tenant>_<name>, and receive answers under
+// _INBOX_<tenant>_<name>. It proves itself by NKey or by Name and Password.
+type Caller struct {
+	Name   string
+	Tenant string
+	// NKey is the public part of the caller's user NKey.
+	NKey string
+	// Password may be a bcrypt hash.
+	Password core.Secret
+}
+
+// TLS names PEM files: the authority that signed the server's certificate, and a certificate and key of ours.
+type TLS struct{ CA, Cert, Key string }
+
+// Keys say where the keyset is and what wraps it.
+type Keys struct {
+	// Keyset is the path of the keyset file. Empty: keyset.json in DataDir. Replicas share one keyset.
+	Keyset string
+	// Wrap is the key that the keyset is wrapped with: 32 bytes in base64 or hexadecimal. Empty, with the embedded
+	// server: the keyset lies unwrapped, readable by the owner of the file alone, and a warning says so.
+	Wrap core.Secret
+}
+
+// withDefaults checks c and fills what was left out.
+func (c Config) withDefaults() (Config, error) {
+	if c.DataDir == "" {
+		return c, errors.New("data_dir is missing: name a folder that belongs to this esignd alone")
+	}
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.Prefix == "" {
+		c.Prefix = wire.DefaultPrefix
+	}
+	if !wire.ValidPrefix(c.Prefix) {
+		return c, fmt.Errorf("nats.prefix %q: tokens of letters, digits, _ and -, parted by dots", c.Prefix)
+	}
+	if c.Replicas == 0 {
+		c.Replicas = 1
+	}
+	if c.Replicas < 1 || c.Replicas > 5 {
+		return c, fmt.Errorf("nats.replicas %d: from 1 to 5", c.Replicas)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.URL != "" {
+		return c, c.checkExternal()
+	}
+	return c, c.checkEmbedded()
+}
+
+func (c Config) checkExternal() error {
+	for _, one := range strings.Split(c.URL, ",") {
+		if _, err := url.Parse(strings.TrimSpace(one)); err != nil {
+			// The error's text holds the URL, and that may hold a password.
+			return errors.New("nats.url is not a URL such as nats://host:4222")
+		}
+	}
+	if c.Keys.Wrap.IsZero() || c.Keys.Keyset == "" {
+		return errors.New("an external NATS server needs keys of yours: set keys.keyset to a file that all replicas " +
+			"share, and keys.wrap to 32 random bytes in base64 (openssl rand -base64 32)")
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		return errors.New("nats.tls: cert and key go together")
+	}
+	return nil
+}
+
+func (c Config) checkEmbedded() error {
+	if c.Credentials != "" || c.TLS != (TLS{}) {
+		return errors.New("nats.credentials and nats.tls are for an external server: set nats.url, or leave them out")
+	}
+	if c.Replicas != 1 {
+		return fmt.Errorf("nats.replicas %d: the embedded server keeps one copy; more need an external cluster (nats.url)",
+			c.Replicas)
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("nats.listen %q is not host:port", c.Listen)
+	}
+	if c.Auth.None == (len(c.Auth.Callers) > 0) {
+		return errors.New("nats.auth: say none, for programs on this machine only, or list the services that may connect")
+	}
+	if c.Auth.None && !isLoopback(host) {
+		return fmt.Errorf("nats.listen %s with nats.auth none would give every token to the network: listen on a "+
+			"loopback address such as 127.0.0.1, or list services under nats.auth", c.Listen)
+	}
+	return checkCallers(c.Auth.Callers)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+func checkCallers(callers []Caller) error {
+	inboxes := make(map[string]bool)
+	for _, c := range callers {
+		switch {
+		case !wire.ValidToken(c.Name):
+			return fmt.Errorf("nats.auth service %q: a name is letters, digits, _ and -", c.Name)
+		case !wire.ValidToken(c.Tenant):
+			return fmt.Errorf("nats.auth service %s: tenant %q: letters, digits, _ and -", c.Name, c.Tenant)
+		case (c.NKey == "") == c.Password.IsZero():
+			return fmt.Errorf("nats.auth service %s: give it an nkey or a password", c.Name)
+		case c.NKey != "" && !nkeys.IsValidPublicUserKey(c.NKey):
+			return fmt.Errorf("nats.auth service %s: nkey is not the public part of a user NKey (U…)", c.Name)
+		case inboxes[c.inbox()]:
+			return fmt.Errorf("nats.auth service %s: another service has the same reply subjects (%s.>)", c.Name, c.inbox())
+		}
+		inboxes[c.inbox()] = true
+	}
+	return nil
+}
+
+// inbox is the prefix of the subjects on which the caller gets its answers.
+func (c Caller) inbox() string { return "_INBOX_" + c.Tenant + "_" + c.Name }

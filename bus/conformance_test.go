@@ -1,0 +1,21 @@
+package bus
+
+import (
+	"testing"
+
+	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/core/storetest"
+)
+
+func TestStoreConforms(t *testing.T) {
+	t.Run("embedded", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) core.Store {
+			return openBus(t, embeddedConfig(t.TempDir())).Store()
+		})
+	})
+	t.Run("external", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) core.Store {
+			return openBus(t, externalConfig(t, startExternal(t, nil).ClientURL())).Store()
+		})
+	})
+}

@@ -1,0 +1,108 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	connectTimeout = 5 * time.Second
+	requestTimeout = 5 * time.Second
+	drainTimeout   = 5 * time.Second
+	pingInterval   = 10 * time.Second
+
+	// apiLevel is the JetStream API level that message schedules are dependable from: that of nats-server 2.14.
+	apiLevel = 4
+)
+
+// connOptions are the options of every connection. name is what operators see in the server's list of connections.
+func connOptions(name string, log *slog.Logger) []nats.Option {
+	log = log.With("component", "nats", "connection", name)
+	return []nats.Option{
+		nats.Name(name),
+		nats.Timeout(connectTimeout),
+		nats.DrainTimeout(drainTimeout),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(500 * time.Millisecond),
+		nats.ReconnectJitter(500*time.Millisecond, time.Second),
+		// Nothing waits in memory for a reconnect: a write that comes late could undo what another replica did meanwhile.
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("lost the connection to NATS; connecting again", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to NATS again", "server", nc.ConnectedServerName())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if sub != nil {
+				log.Warn("NATS reports an error", "error", err, "subject", sub.Subject)
+				return
+			}
+			log.Warn("NATS reports an error", "error", err)
+		}),
+	}
+}
+
+// connect opens a connection and its JetStream context. The error does not hold the URL, in which there may be a
+// password.
+func connect(url string, opts []nats.Option) (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return nc, js, nil
+}
+
+// externalOptions are those by which we prove who we are to an external server, and it to us.
+func externalOptions(cfg Config) []nats.Option {
+	var opts []nats.Option
+	if cfg.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(cfg.Credentials))
+	}
+	if cfg.TLS.CA != "" {
+		opts = append(opts, nats.RootCAs(cfg.TLS.CA))
+	}
+	if cfg.TLS.Cert != "" {
+		opts = append(opts, nats.ClientCert(cfg.TLS.Cert, cfg.TLS.Key))
+	}
+	return opts
+}
+
+// checkJetStream returns an error that says what to do where the server cannot hold our streams.
+func checkJetStream(ctx context.Context, nc *nats.Conn, js jetstream.JetStream) error {
+	// A user without permission gets no answer at all.
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	info, err := js.AccountInfo(ctx)
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return fmt.Errorf("the NATS server %s has JetStream off for this account: turn it on (jetstream: enabled)",
+			nc.ConnectedServerName())
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
+		return fmt.Errorf("the NATS server %s does not answer on $JS.API.INFO: give this user permission for $JS.API.> "+
+			"and see that JetStream has a leader: %w", nc.ConnectedServerName(), err)
+	}
+	if err != nil {
+		return fmt.Errorf("ask the NATS server for JetStream: %w", err)
+	}
+	if info.API.Level < apiLevel {
+		return fmt.Errorf("the NATS server %s is version %s (JetStream API level %d): esignd needs 2.14 or later (level %d)",
+			nc.ConnectedServerName(), nc.ConnectedServerVersion(), info.API.Level, apiLevel)
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package bus
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Names inside a data_dir.
+const (
+	lockFile     = "lock"
+	ownerFile    = "instance"
+	keysetFile   = "keyset.json"
+	spoolFolder  = "uncommitted"
+	serverFolder = "nats"
+	// standaloneFile lies in serverFolder and says that its store was written by a server on its own.
+	standaloneFile = "STANDALONE"
+)
+
+const standaloneText = `esignd standalone store, format 1
+A NATS server that is part of a cluster deletes the streams in this folder. Move to a cluster by a leaf node and
+mirrors, or by "nats stream backup" and "restore"; do not point another server at this folder.
+`
+
+// dataDir is a data_dir that this process holds the lock of.
+type dataDir struct {
+	path  string
+	owner string
+	lock  *os.File
+}
+
+// openDataDir makes the folder where it is missing, locks it, and reads or makes the owner's id.
+func openDataDir(path string) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make data_dir: %w", err)
+	}
+	lock, err := lockDataDir(path)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := readOwner(filepath.Join(path, ownerFile))
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &dataDir{path: path, owner: owner, lock: lock}, nil
+}
+
+// close gives the lock back. The file stays: removing it would let two processes hold a lock of the same name.
+func (d *dataDir) close() error {
+	if err := errors.Join(d.lock.Truncate(0), d.lock.Close()); err != nil {
+		return fmt.Errorf("unlock data_dir %s: %w", d.path, err)
+	}
+	return nil
+}
+
+func lockDataDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data_dir: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		holder := lockHolder(f)
+		_ = f.Close()
+		return nil, fmt.Errorf("data_dir %s is in use by %s: stop that esignd, or give this one a data_dir of its own",
+			path, holder)
+	}
+	if err == nil {
+		err = signLock(f)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock data_dir %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
+// signLock writes who holds the lock, for the one who is refused it.
+func signLock(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	_, err = f.WriteAt(fmt.Appendf(nil, "process %d on %s, since %s\n",
+		os.Getpid(), host, time.Now().UTC().Format(time.RFC3339)), 0)
+	return err
+}
+
+func lockHolder(f *os.File) string {
+	buf := make([]byte, 200)
+	n, _ := f.ReadAt(buf, 0)
+	if line, _, ok := strings.Cut(string(buf[:n]), "\n"); ok {
+		return line
+	}
+	return "another process"
+}
+
+var ownerForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// readOwner returns the id in the file, and makes both where there is none.
+func readOwner(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		var id [16]byte
+		_, _ = rand.Read(id[:]) // never fails: it ends the program instead
+		owner := hex.EncodeToString(id[:])
+		return owner, writeFile(path, []byte(owner+"\n"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the owner id: %w", err)
+	}
+	owner := strings.TrimSpace(string(b))
+	if !ownerForm.MatchString(owner) {
+		return "", fmt.Errorf("%s does not hold an owner id: remove the file, and a new one is made", path)
+	}
+	return owner, nil
+}
+
+// serverDir returns the embedded server's folder, marked as that of a server on its own. It refuses a folder that has
+// streams and no mark, or another mark: opening it, or opening it later as a member of a cluster, would delete them.
+func (d *dataDir) serverDir() (string, error) {
+	dir := filepath.Join(d.path, serverFolder)
+	mark := filepath.Join(dir, standaloneFile)
+	b, err := os.ReadFile(mark)
+	if err == nil && string(b) == standaloneText {
+		return dir, nil
+	}
+	if err == nil {
+		return "", fmt.Errorf("%s was written by another version or kind of esignd: use that one, or another data_dir", mark)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the store's mark: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, server.JetStreamStoreDir)); !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s holds streams and no %s mark: they may belong to a NATS cluster, and a server on its own "+
+			"would spoil them. Use another data_dir, or restore a backup into an empty one", dir, standaloneFile)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make the store's folder: %w", err)
+	}
+	return dir, writeFile(mark, []byte(standaloneText))
+}
+
+// writeFile replaces the file in one step, readable by its owner alone: after a crash there is the old one or the new
+// one, and once writeFile has returned there is the new one.
+func writeFile(path string, content []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".tmp-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes what was renamed or removed in dir survive a power loss.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,159 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/esignd/esignd/core"
+)
+
+// childEnv makes the test binary a daemon that writes to the data_dir it names and waits to be killed.
+const childEnv = "ESIGND_BUS_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		if err := runChild(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+func embeddedConfig(dir string) Config {
+	return Config{DataDir: dir, Listen: "127.0.0.1:0", Auth: Auth{None: true}, Logger: quiet()}
+}
+
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// openBus opens a Bus that is closed at the end of the test at the latest.
+func openBus(t *testing.T, cfg Config) *Bus {
+	t.Helper()
+	b, err := Open(testContext(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeBus(t, b) })
+	return b
+}
+
+func closeBus(t *testing.T, b *Bus) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := b.Close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// externalServer is a NATS server that is not ours.
+type externalServer struct {
+	*server.Server
+	opts *server.Options
+}
+
+func startExternal(t *testing.T, change func(*server.Options)) *externalServer {
+	t.Helper()
+	opts := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true,
+		StoreDir: t.TempDir()}
+	if change != nil {
+		change(opts)
+	}
+	e := &externalServer{opts: opts}
+	e.start(t)
+	t.Cleanup(e.stop)
+	return e
+}
+
+func (e *externalServer) start(t *testing.T) {
+	t.Helper()
+	s, err := server.NewServer(e.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the external server does not get ready")
+	}
+	e.Server = s
+}
+
+func (e *externalServer) stop() {
+	e.Shutdown()
+	e.WaitForShutdown()
+}
+
+// restart starts a server on the same port and store.
+func (e *externalServer) restart(t *testing.T) {
+	t.Helper()
+	e.opts.Port = portOf(t, e.ClientURL())
+	e.start(t)
+}
+
+func portOf(t *testing.T, url string) int {
+	t.Helper()
+	var port int
+	if _, err := fmt.Sscanf(url, "nats://127.0.0.1:%d", &port); err != nil {
+		t.Fatalf("port of %s: %v", url, err)
+	}
+	return port
+}
+
+const testWrap = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=" // 32 bytes
+
+func externalConfig(t *testing.T, url string) Config {
+	t.Helper()
+	dir := t.TempDir()
+	return Config{DataDir: dir, URL: url, Logger: quiet(),
+		Keys: Keys{Keyset: filepath.Join(dir, "shared.json"), Wrap: core.NewSecret(testWrap)}}
+}
+
+// dialOutside connects as a program that was given nothing.
+func dialOutside(t *testing.T, b *Bus, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(b.ClientURL(), append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func put(t *testing.T, s core.Store, r core.Record) uint64 {
+	t.Helper()
+	revision, err := s.Put(testContext(t), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return revision
+}
+
+// eventually polls a condition until it holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(15 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("did not happen: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

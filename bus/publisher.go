@@ -1,0 +1,59 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/core"
+)
+
+// publisher is the core.Publisher on the stream of events.
+type publisher struct{ bus *Bus }
+
+var _ core.Publisher = publisher{}
+
+// Publish sends the event with its id as Nats-Msg-Id, by which the stream knows one that it has.
+func (p publisher) Publish(ctx context.Context, e core.Event) error {
+	ses, err := p.bus.opened()
+	if err != nil {
+		return err
+	}
+	subject, headers, body, err := wire.EncodeEvent(p.bus.cfg.Prefix, e)
+	if err != nil {
+		return fmt.Errorf("encode event %s %s: %w", e.Type, e.ID, err)
+	}
+	m := &nats.Msg{Subject: subject, Data: body, Header: nats.Header{}}
+	for name, value := range headers {
+		// Set keeps the name as it is; header names are case-sensitive here.
+		m.Header.Set(name, value)
+	}
+	if _, err := ses.publicJS.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("publish event %s %s: %w", e.Type, e.ID, err)
+	}
+	return nil
+}
+
+// LastID reads the last message on the event's subject.
+func (p publisher) LastID(ctx context.Context, e core.Event) (string, error) {
+	ses, err := p.bus.opened()
+	if err != nil {
+		return "", err
+	}
+	subject, err := wire.EventSubject(p.bus.cfg.Prefix, e)
+	if err != nil {
+		return "", fmt.Errorf("look for the last event: %w", err)
+	}
+	m, err := ses.events.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the last event on %s: %w", subject, err)
+	}
+	return m.Header.Get(jetstream.MsgIDHeader), nil
+}

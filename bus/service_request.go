@@ -1,0 +1,221 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/core"
+)
+
+// request is one request, until it is answered.
+type request struct {
+	service *Service
+	conn    *nats.Conn
+	*endpoint
+	tenant string
+	reply  string
+	span   trace.Span
+}
+
+// take runs on the endpoint's own goroutine, one request at a time: it answers what needs no waiting and hands the rest
+// to a goroutine of its own.
+func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
+	tenant, err := wire.TenantOf(s.cfg.Prefix, e.name, m.Subject())
+	if !s.mayAnswer(e, m.Reply(), tenant) {
+		return
+	}
+	r := &request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply()}
+	ctx := r.trace(m)
+	kept := false
+	defer func() {
+		if v := recover(); v != nil {
+			r.panicked(ctx, v)
+		}
+		if !kept {
+			r.span.End()
+		}
+	}()
+	var j job
+	if err == nil {
+		j, err = e.read(tenant, m.Data())
+	}
+	if err != nil {
+		r.fail(ctx, err)
+		return
+	}
+	if j.cached != nil {
+		if answer, ok := j.cached(); ok {
+			e.count.cached.Add(1)
+			r.answer(ctx, answer, nil)
+			return
+		}
+	}
+	kept = r.start(ctx, j, 1+int64(len(m.Data()))/1024)
+}
+
+// mayAnswer reports whether there is a subject to answer to, and whether it is an inbox.
+func (s *Service) mayAnswer(e *endpoint, reply, tenant string) bool {
+	switch {
+	case reply == "":
+		e.count.noReply.Add(1)
+		return false
+	case isInbox(reply, tenant):
+		return true
+	}
+	e.count.badReply.Add(1)
+	s.complain.Do(func() {
+		s.log.Warn("a request was dropped: its reply subject is no inbox; callers use _INBOX.> or _INBOX_<tenant>_<service>.>",
+			"endpoint", string(e.name), "tenant", tenant)
+	})
+	return false
+}
+
+// isInbox reports whether a reply subject is below _INBOX or below the inbox prefix of a service of the tenant.
+func isInbox(reply, tenant string) bool {
+	rest, ok := strings.CutPrefix(reply, "_INBOX.")
+	if !ok && tenant != "" {
+		var service string
+		if rest, ok = strings.CutPrefix(reply, "_INBOX_"+tenant+"_"); ok {
+			service, rest, ok = strings.Cut(rest, ".")
+			ok = ok && wire.ValidToken(service)
+		}
+	}
+	if !ok {
+		return false
+	}
+	for _, part := range strings.Split(rest, ".") {
+		if part == "" || part == "*" || part == ">" || strings.ContainsAny(part, " \t\r\n") {
+			return false
+		}
+	}
+	return true
+}
+
+// trace begins the request's span, which continues the caller's trace.
+func (r *request) trace(m micro.Request) context.Context {
+	ctx := propagation.TraceContext{}.Extract(r.service.base, wire.Header(m.Headers()))
+	template := wire.APISubject(r.service.cfg.Prefix, "{tenant}", r.name)
+	ctx, r.span = r.service.tracer.Start(ctx, "process "+template,
+		trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(
+			attribute.String("messaging.system", "nats"),
+			attribute.String("messaging.operation.name", "process"),
+			attribute.String("messaging.operation.type", "process"),
+			attribute.String("messaging.destination.name", m.Subject()),
+			attribute.String("messaging.destination.template", template),
+			attribute.String("messaging.consumer.group.name", serviceName),
+			attribute.Int("messaging.message.body.size", len(m.Data())),
+		))
+	return ctx
+}
+
+// start runs the job on a goroutine, which ends the span. It answers and reports false where too much is being worked on.
+func (r *request) start(ctx context.Context, j job, weight int64) bool {
+	s := r.service
+	if !s.pending.TryAcquire(weight) {
+		r.overload(ctx)
+		return false
+	}
+	if !s.begin() {
+		s.pending.Release(weight)
+		r.overload(ctx)
+		return false
+	}
+	r.count.pending.Add(1)
+	go func() {
+		defer s.work.Done()
+		defer s.pending.Release(weight)
+		defer r.count.pending.Add(-1)
+		defer r.span.End()
+		defer func() {
+			if v := recover(); v != nil {
+				r.panicked(ctx, v)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+		defer cancel()
+		answer, err := j.run(ctx)
+		r.answer(ctx, answer, err)
+	}()
+	return true
+}
+
+func (r *request) overload(ctx context.Context) {
+	r.count.overloaded.Add(1)
+	r.fail(ctx, &core.Error{Code: core.TemporarilyUnavailable, Reason: "overloaded", RetryAfter: overloadRetry,
+		Description: "esignd is working on as many requests as it takes; ask again"})
+}
+
+// panicked answers for a handler that panicked. What it panicked with could hold a piece of the request and is not
+// logged, unless it is the runtime's own.
+func (r *request) panicked(ctx context.Context, v any) {
+	text := "not shown"
+	if re, ok := v.(runtime.Error); ok {
+		text = re.Error()
+	}
+	r.service.log.ErrorContext(ctx, "the handler of a request panicked", "endpoint", string(r.name), "tenant", r.tenant,
+		"panic", text, "stack", string(debug.Stack()))
+	r.fail(ctx, core.Errorf(core.ServerError, "esignd could not do this; its log says why"))
+}
+
+// answer sends the answer, or the error where there is one.
+func (r *request) answer(ctx context.Context, answer any, err error) {
+	if err != nil {
+		r.fail(ctx, err)
+		return
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		r.fail(ctx, err)
+		return
+	}
+	r.send(ctx, nil, body)
+}
+
+// fail sends an error.
+func (r *request) fail(ctx context.Context, err error) {
+	e := core.AsError(err)
+	if e.Code == core.ServerError && e.Unwrap() != nil {
+		r.service.log.ErrorContext(ctx, "a request could not be answered", "endpoint", string(r.name), "tenant", r.tenant,
+			"error", e.Unwrap())
+	}
+	r.count.failed(e.Code)
+	r.span.SetAttributes(attribute.String("error.type", string(e.Code)))
+	r.span.SetStatus(codes.Error, string(e.Code))
+	headers, body := wire.EncodeError(e)
+	r.send(ctx, headers, body)
+}
+
+// send publishes on the reply subject. micro's own ways to answer are not for other goroutines.
+func (r *request) send(ctx context.Context, headers map[string]string, body []byte) {
+	m := &nats.Msg{Subject: r.reply, Data: body}
+	if len(headers) > 0 {
+		m.Header = make(nats.Header, len(headers))
+		for name, value := range headers {
+			m.Header.Set(name, value)
+		}
+	}
+	err := r.conn.PublishMsg(m)
+	if errors.Is(err, nats.ErrMaxPayload) && headers[wire.HeaderErrorCode] == "" {
+		r.fail(ctx, core.Errorf(core.ServerError, "the answer is larger than the NATS server's max_payload"))
+		return
+	}
+	if err != nil {
+		r.count.unsent.Add(1)
+		r.service.log.WarnContext(ctx, "an answer could not be sent", "endpoint", string(r.name), "tenant", r.tenant, "error", err)
+		return
+	}
+	r.count.answered.Add(1)
+}

@@ -1,0 +1,256 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/core"
+)
+
+const (
+	// A due timer that is being worked is told to nobody else for dueAckWait, which is renewed while the work lasts.
+	dueAckWait  = 30 * time.Second
+	dueProgress = 10 * time.Second
+	dueSettle   = 5 * time.Second
+
+	dueRetryInitial = time.Second
+	dueRetryMax     = time.Minute
+
+	duePull          = 30 * time.Second
+	workRetryInitial = 100 * time.Millisecond
+	workRetryMax     = 5 * time.Second
+	maxWorkers       = 256
+	dueWaiting       = 16 * maxWorkers // requests open at once, over all replicas
+)
+
+// timers are the core.Timers on message schedules: a schedule on <prefix>.timer.at.<vendor>.<grant> is due on
+// <prefix>.timer.due.<vendor>.<grant>.
+type timers struct{ bus *Bus }
+
+var _ core.Timers = timers{}
+
+// Arm publishes a schedule, which takes the place of the one before.
+func (t timers) Arm(ctx context.Context, vendor, grant string, at time.Time) error {
+	ses, err := t.open(vendor, grant)
+	if err != nil {
+		return err
+	}
+	m := &nats.Msg{Subject: t.subject("at", vendor, grant), Header: nats.Header{}}
+	// The client's own option cuts the time to seconds and so fires up to one too early.
+	m.Header.Set(jetstream.ScheduleHeader, "@at "+at.UTC().Format(time.RFC3339Nano))
+	m.Header.Set(jetstream.ScheduleTargetHeader, t.subject("due", vendor, grant))
+	if _, err := ses.js.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("arm the timer of grant %s: %w", grant, err)
+	}
+	return nil
+}
+
+// Disarm purges the schedule, and what is due and not worked. A plain message in a schedule's place would not do: after
+// a crash of the server the schedule would fire nevertheless.
+func (t timers) Disarm(ctx context.Context, vendor, grant string) error {
+	ses, err := t.open(vendor, grant)
+	if err != nil {
+		return err
+	}
+	if err := ses.timers.Purge(ctx, jetstream.WithPurgeSubject(t.subject("*", vendor, grant))); err != nil {
+		return fmt.Errorf("disarm the timer of grant %s: %w", grant, err)
+	}
+	return nil
+}
+
+// Armed lists the subjects of the stream.
+func (t timers) Armed(ctx context.Context) (map[string]bool, error) {
+	ses, err := t.bus.opened()
+	if err != nil {
+		return nil, err
+	}
+	info, err := ses.timers.Info(ctx, jetstream.WithSubjectFilter(t.subject("*", "*", "*")))
+	if err != nil {
+		return nil, fmt.Errorf("list the timers: %w", err)
+	}
+	armed := make(map[string]bool, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		armed[lastToken(subject)] = true
+	}
+	return armed, nil
+}
+
+// Work asks for one due timer at a time with each of limit workers, so that a replica holds no more than it works on.
+func (t timers) Work(ctx context.Context, vendor string, limit int, fn func(context.Context, core.Due) error) error {
+	ses, err := t.open(vendor, "_")
+	if err != nil {
+		return err
+	}
+	if limit < 1 || limit > maxWorkers {
+		return fmt.Errorf("work the timers of %s: limit %d: from 1 to %d", vendor, limit, maxWorkers)
+	}
+	ctx, stop := ses.whileOpen(ctx)
+	defer stop()
+	var workers errgroup.Group
+	for range limit {
+		workers.Go(func() error {
+			w := dueWorker{timers: t, ses: ses, vendor: vendor, fn: fn}
+			return w.run(ctx)
+		})
+	}
+	return workers.Wait()
+}
+
+func (t timers) open(vendor, grant string) (*session, error) {
+	if !wire.ValidToken(vendor) || !wire.ValidToken(grant) {
+		return nil, fmt.Errorf("timer of vendor %q, grant %q: both are letters, digits, _ and -", vendor, grant)
+	}
+	return t.bus.opened()
+}
+
+func (t timers) subject(kind, vendor, grant string) string {
+	return t.bus.cfg.Prefix + ".timer." + kind + "." + vendor + "." + grant
+}
+
+func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
+// dueWorker works one due timer after the other.
+type dueWorker struct {
+	timers timers
+	ses    *session
+	vendor string
+	fn     func(context.Context, core.Due) error
+}
+
+func (w dueWorker) run(ctx context.Context) error {
+	wait := &backoff.ExponentialBackOff{
+		InitialInterval: workRetryInitial, MaxInterval: workRetryMax, Multiplier: 2, RandomizationFactor: 0.5,
+	}
+	wait.Reset()
+	for {
+		err := w.consume(ctx, wait)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		w.timers.bus.log.Debug("asking for due timers again", "vendor", w.vendor, "error", err)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(wait.NextBackOff()):
+		}
+	}
+}
+
+// consume works until something fails; the consumer is made anew then, in case it is gone.
+func (w dueWorker) consume(ctx context.Context, wait *backoff.ExponentialBackOff) error {
+	consumer, err := w.ses.timers.CreateOrUpdateConsumer(ctx, w.config())
+	if err != nil {
+		return fmt.Errorf("make the consumer of due timers: %w", err)
+	}
+	for {
+		m, err := next(ctx, consumer)
+		if err != nil {
+			return err
+		}
+		wait.Reset()
+		if m == nil {
+			continue
+		}
+		if err := w.work(ctx, m); err != nil {
+			w.timers.bus.log.Warn("a due timer will be told again", "vendor", w.vendor, "grant", lastToken(m.Subject()),
+				"error", err)
+		}
+	}
+}
+
+func (w dueWorker) config() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       "due_" + w.vendor,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       dueAckWait,
+		MaxDeliver:    -1,
+		FilterSubject: w.timers.subject("due", w.vendor, "*"),
+		// A replica asks for no more than it has workers; the bound over all of them is not to stop one.
+		MaxAckPending: -1,
+		MaxWaiting:    dueWaiting,
+	}
+}
+
+// next waits for one message; nil when none came in the time that a request is open.
+func next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, duePull)
+	defer cancel()
+	batch, err := consumer.Fetch(1, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(dueAckWait/6))
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := <-batch.Messages(); ok {
+		return m, nil
+	}
+	err = batch.Error()
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// work calls fn and settles the message by what it returns.
+func (w dueWorker) work(ctx context.Context, m jetstream.Msg) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("read a due timer: %w", err)
+	}
+	due := core.Due{Grant: lastToken(m.Subject()), Time: meta.Timestamp}
+	if err := w.call(ctx, m, due); err != nil {
+		return errors.Join(err, m.NakWithDelay(retryDelay(meta.NumDelivered)))
+	}
+	return w.settle(ctx, m, meta.Sequence.Stream)
+}
+
+// call runs fn and keeps the message ours meanwhile.
+func (w dueWorker) call(ctx context.Context, m jetstream.Msg, due core.Due) error {
+	done, kept := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(kept)
+		tick := time.NewTicker(dueProgress)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				// One that is lost is made up for by the next; when all are, another replica works the timer as well.
+				_ = m.InProgress()
+			case <-done:
+				return
+			}
+		}
+	}()
+	defer func() {
+		close(done)
+		<-kept
+	}()
+	return w.fn(ctx, due)
+}
+
+// settle removes the message and acknowledges it, in this order: a crash in between leaves nothing to be told, where
+// the other order would leave a message that looks due and is never told.
+func (w dueWorker) settle(ctx context.Context, m jetstream.Msg, sequence uint64) error {
+	// fn is done; that its context may have ended since does not undo it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dueSettle)
+	defer cancel()
+	worked := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject(m.Subject()), jetstream.WithPurgeSequence(sequence + 1)}
+	if err := w.ses.timers.Purge(ctx, worked...); err != nil {
+		return fmt.Errorf("remove a worked timer: %w", err)
+	}
+	if err := m.Ack(); err != nil {
+		return fmt.Errorf("acknowledge a worked timer: %w", err)
+	}
+	return nil
+}
+
+func retryDelay(delivered uint64) time.Duration {
+	return min(dueRetryInitial<<min(delivered-1, 10), dueRetryMax)
+}
