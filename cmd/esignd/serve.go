@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/esignd/esignd"
+	"github.com/esignd/esignd/plugins/host"
+)
+
+// How long a start and an orderly stop may take.
+const (
+	startWithin = 60 * time.Second
+	stopWithin  = 25 * time.Second
+)
+
+type serveCommand struct {
+	Config string `required:"" type:"existingfile" placeholder:"FILE" help:"The configuration."`
+}
+
+func (c serveCommand) Run(ctx context.Context) error {
+	cfg, err := esignd.LoadConfig(c.Config, os.Environ())
+	if err != nil {
+		return err
+	}
+	return runDaemon(ctx, cfg, nil)
+}
+
+// runDaemon runs a daemon until ctx ends. ready is called once tokens can be asked for, with the daemon's own context.
+func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Context, *esignd.Daemon) error) error {
+	cfg.Version = esignd.Version
+	d, err := esignd.New(cfg)
+	if err != nil {
+		return err
+	}
+	starting, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	if err := d.Start(starting); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	d.Logger().Info("esignd is ready", "nats", d.NATSURL(), "public", d.PublicURL(), "admin", d.AdminURL(), "version", esignd.Version)
+	if ready != nil {
+		err = ready(ctx, d)
+	} else {
+		<-ctx.Done()
+	}
+	// The signal has ended ctx; stopping has a time of its own.
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	return errors.Join(err, d.Close(stopping))
+}
+
+type checkCommand struct {
+	Config string `required:"" type:"existingfile" placeholder:"FILE" help:"The configuration."`
+}
+
+// Run starts the plugins, asks them what they are, and stops them. It touches neither data_dir nor NATS nor a vendor.
+func (c checkCommand) Run(ctx context.Context, s streams) (err error) {
+	cfg, err := esignd.LoadConfig(c.Config, os.Environ())
+	if err != nil {
+		return err
+	}
+	set, err := host.NewSet(host.SetConfig{
+		Dir: cfg.Plugins.Dir, SHA256: cfg.Plugins.SHA256, Vendors: cfg.Vendors(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	if err := set.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, set.Close(ctx)) }()
+	if err := cfg.CheckSettings(ctx, set); err != nil {
+		return fmt.Errorf("configuration %s:\n%w", c.Config, err)
+	}
+	_, err = fmt.Fprintf(s.out, "%s is in order: %d clients, vendors %v\n", c.Config, len(cfg.Clients), set.Vendors())
+	return err
+}

@@ -1,0 +1,171 @@
+package esignd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxevent"
+
+	"github.com/esignd/esignd/bus"
+	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/host"
+	"github.com/esignd/esignd/telemetry"
+	"github.com/esignd/esignd/web"
+)
+
+// Module is the daemon for a program that is wired with fx. It needs a [Config] (fx.Supply), and provides the
+// *core.Manager, the *bus.Bus and the *host.Set, so that the program can use the engine it embeds.
+var Module = fx.Module("esignd",
+	fx.Provide(newTelemetry, newLogger, newBus, newPlugins, newManager, newService, newWeb),
+	fx.Invoke(func(*bus.Service, *web.Server) {}),
+)
+
+// Daemon is a daemon that is not wired into anything else.
+type Daemon struct {
+	app     *fx.App
+	bus     *bus.Bus
+	web     *web.Server
+	manager *core.Manager
+	logger  *slog.Logger
+}
+
+// New checks cfg and makes a daemon. It listens on nothing yet.
+func New(cfg Config) (*Daemon, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
+	d := &Daemon{}
+	d.app = fx.New(
+		fx.Supply(cfg), Module, fx.Populate(&d.bus, &d.web, &d.manager, &d.logger),
+		fx.WithLogger(func() fxevent.Logger { return fxevent.NopLogger }),
+	)
+	if err := d.app.Err(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Start starts the parts in the order in which they need each other, and returns when tokens can be asked for. After
+// an error nothing is left running.
+func (d *Daemon) Start(ctx context.Context) error { return d.app.Start(ctx) }
+
+// Close stops the parts in reverse: requests are answered and calls to vendors committed, until ctx ends.
+func (d *Daemon) Close(ctx context.Context) error { return d.app.Stop(ctx) }
+
+// NATSURL returns where programs connect. It is empty unless the daemon is running.
+func (d *Daemon) NATSURL() string { return d.bus.ClientURL() }
+
+// PublicURL and AdminURL return where the HTTP listeners are.
+func (d *Daemon) PublicURL() string { return "http://" + d.web.PublicAddr().String() }
+
+// AdminURL returns where the console is.
+func (d *Daemon) AdminURL() string { return "http://" + d.web.AdminAddr().String() }
+
+// Logger returns the daemon's logger.
+func (d *Daemon) Logger() *slog.Logger { return d.logger }
+
+func newTelemetry(lc fx.Lifecycle, cfg Config) (*telemetry.Telemetry, trace.TracerProvider, error) {
+	t, err := telemetry.Start(context.Background(), telemetry.Config{
+		Service: "esignd", Version: cfg.Version, Log: telemetry.LogConfig{Level: cfg.Log.Level, Format: cfg.Log.Format},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	lc.Append(fx.StopHook(t.Shutdown))
+	return t, t.TracerProvider(), nil
+}
+
+func newLogger(t *telemetry.Telemetry) *slog.Logger { return t.Logger() }
+
+func newBus(lc fx.Lifecycle, cfg Config, log *slog.Logger) (*bus.Bus, error) {
+	b, err := bus.New(bus.Config{
+		DataDir: cfg.DataDir, URL: cfg.NATS.URL, Listen: cfg.NATS.Listen, Auth: bus.Auth{None: cfg.NATS.Auth == AuthNone},
+		Prefix: cfg.NATS.Prefix, Replicas: cfg.NATS.Replicas, Credentials: cfg.NATS.Credentials,
+		TLS:  bus.TLS{CA: cfg.NATS.TLS.CA, Cert: cfg.NATS.TLS.Cert, Key: cfg.NATS.TLS.Key},
+		Keys: bus.Keys{Keyset: cfg.Keys.Keyset, Wrap: cfg.Keys.Wrap}, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StartStopHook(b.Start, b.Close))
+	return b, nil
+}
+
+// newPlugins needs the bus, since that holds the lock of data_dir, in which the sockets are.
+func newPlugins(lc fx.Lifecycle, cfg Config, log *slog.Logger, _ *bus.Bus) (*host.Set, error) {
+	set, err := host.NewSet(host.SetConfig{
+		Dir: cfg.Plugins.Dir, SHA256: cfg.Plugins.SHA256, Vendors: cfg.Vendors(), Logger: log,
+		SocketDir: filepath.Join(cfg.DataDir, "plugins"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StartStopHook(func(ctx context.Context) error {
+		if err := set.Start(ctx); err != nil {
+			return err
+		}
+		if err := cfg.CheckSettings(ctx, set); err != nil {
+			return errors.Join(fmt.Errorf("configuration:\n%w", err), set.Close(ctx))
+		}
+		return nil
+	}, set.Close))
+	return set, nil
+}
+
+func newManager(lc fx.Lifecycle, cfg Config, log *slog.Logger, tp trace.TracerProvider, b *bus.Bus, set *host.Set) (*core.Manager, error) {
+	m, err := core.New(core.Config{
+		Clients: cfg.coreClients(), Adapters: set, Store: b.Store(), Publisher: b.Publisher(), Timers: b.Timers(), Spool: b.Spool(),
+		PublicURL: cfg.HTTP.PublicURL, ReturnTo: cfg.HTTP.ReturnTo, Owner: b.Owner, Logger: log, TracerProvider: tp,
+	})
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StartStopHook(m.Start, m.Close))
+	return m, nil
+}
+
+func newService(lc fx.Lifecycle, cfg Config, log *slog.Logger, tp trace.TracerProvider, b *bus.Bus, m *core.Manager) (*bus.Service, error) {
+	s, err := bus.NewService(bus.ServiceConfig{Conn: b.Conn, Manager: m, Prefix: b.Prefix(), Version: cfg.Version, Logger: log, TracerProvider: tp})
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StartStopHook(s.Start, s.Close))
+	return s, nil
+}
+
+// newWeb comes after the service: once /readyz says so, everything answers.
+func newWeb(lc fx.Lifecycle, cfg Config, log *slog.Logger, t *telemetry.Telemetry, b *bus.Bus, m *core.Manager, set *host.Set, _ *bus.Service) (*web.Server, error) {
+	s, err := web.New(web.Config{
+		Manager: m, PublicURL: cfg.HTTP.PublicURL, Listen: cfg.HTTP.Listen, Admin: cfg.HTTP.Admin, Metrics: t.MetricsHandler(),
+		Version: cfg.Version, Logger: log, TracerProvider: t.TracerProvider(), MeterProvider: t.MeterProvider(),
+		Vendors: func() []web.VendorStatus { return vendorStatus(set) },
+		Ready: func() error {
+			if err := b.Ready(); err != nil {
+				return err
+			}
+			return m.Ready()
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StartStopHook(s.Start, s.Close))
+	return s, nil
+}
+
+// vendorStatus is what the console shows of the plugins.
+func vendorStatus(set *host.Set) []web.VendorStatus {
+	var out []web.VendorStatus
+	for _, s := range set.Status() {
+		out = append(out, web.VendorStatus{
+			Name: s.Vendor, Title: s.Vendor, Version: s.Version, Healthy: s.State == host.Ready, State: string(s.State),
+			Detail: s.LastError, Since: s.Since, Restarts: s.Restarts,
+		})
+	}
+	return out
+}
