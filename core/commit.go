@@ -337,9 +337,17 @@ func (m *Manager) settle(ctx context.Context, e *entry) (*entry, error) {
 	if err := m.settleInto(ctx, e, g, r); err != nil {
 		return nil, err
 	}
+	// Settled names outcomes that are in the record. This attempt's own is not: if its owner lives and brings a token
+	// set, that is still to be written.
+	g.Settled = e.g.Settled
 	if g.State == Pending || !g.Uncertain {
 		g.Failures.Next = m.now() // the crash was ours: the vendor need not be spared
 	}
 	m.log.WarnContext(ctx, "a claim whose owner is gone was settled", "grant", g.ID, "owner", a.Owner, "uncertain", g.Uncertain, "state", g.State)
-	return m.write(ctx, g)
+	written, err := m.write(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	m.payOrLater(ctx, written)
+	return written, nil
 }

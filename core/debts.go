@@ -41,6 +41,13 @@ func (m *Manager) pay(ctx context.Context, e *entry) error {
 	return perr
 }
 
+// payOrLater pays; what stays owed is paid when the grant is looked at next.
+func (m *Manager) payOrLater(ctx context.Context, e *entry) {
+	if err := m.pay(ctx, e); err != nil {
+		m.log.WarnContext(ctx, "an event is owed and will be published later", "grant", e.g.ID, "error", err)
+	}
+}
+
 // publish publishes events in order and returns the ids of those that are out. It stops at the first that is not.
 func (m *Manager) publish(ctx context.Context, events []Event) (paid []string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)

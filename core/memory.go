@@ -26,11 +26,13 @@ type MemoryStore struct {
 	records  map[string]Record
 	revision uint64
 	watchers map[*watcher]struct{}
+	// heartbeat is how often a watch is told that nothing happened.
+	heartbeat time.Duration
 }
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{records: map[string]Record{}, watchers: map[*watcher]struct{}{}}
+	return &MemoryStore{records: map[string]Record{}, watchers: map[*watcher]struct{}{}, heartbeat: 500 * time.Millisecond}
 }
 
 // Get implements Store.
@@ -135,7 +137,7 @@ func (s *MemoryStore) Watch(ctx context.Context, fn func(Update)) error {
 		defer s.mu.Unlock()
 		delete(s.watchers, w)
 	}()
-	heartbeat := time.NewTicker(500 * time.Millisecond)
+	heartbeat := time.NewTicker(s.heartbeat)
 	defer heartbeat.Stop()
 	for {
 		s.mu.Lock()

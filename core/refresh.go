@@ -73,9 +73,7 @@ func (m *Manager) fly(ctx context.Context, f *flight, t *target, d demand) {
 
 // follow does what comes after a commit: it pays the debts and arms the timer.
 func (m *Manager) follow(ctx context.Context, e *entry) {
-	if err := m.pay(ctx, e); err != nil {
-		m.log.WarnContext(ctx, "an event is owed and will be published later", "grant", e.g.ID, "error", err)
-	}
+	m.payOrLater(ctx, e)
 	if err := m.rearm(ctx, e.g.ID); err != nil {
 		m.log.WarnContext(ctx, "the grant's timer was not armed; the sweep finds it", "grant", e.g.ID, "error", err)
 	}
@@ -201,7 +199,7 @@ func (m *Manager) consentOver(g *grant) bool {
 
 // expire ends a grant whose consent or refresh token has run out, without a call that is known to fail.
 func (m *Manager) expire(ctx context.Context, e *entry) error {
-	_, err := m.change(ctx, e.g.ID, func(_ *entry, g *grant) (bool, error) {
+	expired, err := m.change(ctx, e.g.ID, func(_ *entry, g *grant) (bool, error) {
 		if g.revision != e.g.revision {
 			return false, nil
 		}
@@ -214,6 +212,7 @@ func (m *Manager) expire(ctx context.Context, e *entry) error {
 	if err != nil {
 		return err
 	}
+	m.payOrLater(ctx, expired)
 	return errNotNow
 }
 

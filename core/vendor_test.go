@@ -3,6 +3,7 @@ package core_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"sync"
 	"testing"
@@ -203,7 +204,7 @@ func newWorld(t *testing.T, change ...func(*core.Config)) *world {
 		},
 		Adapters: core.AdapterMap{"acme": w.vendor}, Store: core.NewMemoryStore(), Timers: core.NewMemoryTimers(),
 		Publisher: core.NewMemoryPublisher(w.events.add), Spool: core.NewMemorySpool(), Owner: func() string { return "folder" },
-		PublicURL: "http://127.0.0.1:8080", ReturnTo: []string{"https://app.example/done"},
+		Logger: slog.New(slog.DiscardHandler), PublicURL: "http://127.0.0.1:8080", ReturnTo: []string{"https://app.example/done"},
 	}
 	for _, c := range change {
 		c(&w.cfg)
