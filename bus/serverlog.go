@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -18,8 +19,17 @@ type serverLog struct {
 var _ server.Logger = (*serverLog)(nil)
 
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.log.Warn(fmt.Sprintf(format, v...)) }
 func (l *serverLog) Errorf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
+
+// plaintext is the server's remark about any user without a hashed password, which the user for anonymous programs is.
+const plaintext = "Plaintext passwords detected"
+
+func (l *serverLog) Warnf(format string, v ...any) {
+	if strings.HasPrefix(format, plaintext) {
+		return
+	}
+	l.log.Warn(fmt.Sprintf(format, v...))
+}
 
 func (l *serverLog) Fatalf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)

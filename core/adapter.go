@@ -13,7 +13,8 @@ import (
 //
 // Methods are called from many goroutines at once. They honour the context's deadline. A failure of Token or Revoke
 // is a [*VendorError], which says what is known of the request's fate; any other error is taken as an unknown
-// outcome. No error holds text that the vendor sent, nor a token, code or secret.
+// outcome. The other methods fail with a VendorError too, since the text of a foreign error is dropped where the
+// adapter is another process. No error holds text that the vendor sent, nor a token, code or secret.
 type Adapter interface {
 	// Metadata says what cannot be guessed of the vendor. It does not change while the adapter lives and calls no
 	// vendor.
@@ -131,7 +132,7 @@ type TokenResponse struct {
 	ExpiresIn time.Duration
 	// Scope is nil where the vendor did not say: what was asked for stays.
 	Scope []string
-	// APIBaseURL is empty where the vendor named no host: the one known stays.
+	// APIBaseURL is where the access token is used, without a slash at its end. Empty: the one known stays.
 	APIBaseURL string
 	// AccountID is the vendor's own id of the account, where the answer has it.
 	AccountID string

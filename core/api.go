@@ -14,7 +14,7 @@ type Selector struct {
 	Account string
 }
 
-// DefaultMinTTL, as a minimum time to live, stands for the smaller of 60 seconds and a sixth of the token's lifetime.
+// DefaultMinTTL is, as a minimum time to live, the smaller of 60 seconds and a sixth of the token's lifetime.
 const DefaultMinTTL time.Duration = -1
 
 // Token is a live access token, as handed to a caller.

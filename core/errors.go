@@ -42,8 +42,8 @@ func Errorf(code Code, format string, args ...any) *Error {
 
 // FieldErrorf is Errorf with InvalidRequest and the name of the request's field that was wrong.
 func FieldErrorf(field, format string, args ...any) *Error {
-	e := Errorf(InvalidRequest, field+": "+format, args...)
-	e.Field = field
+	e := Errorf(InvalidRequest, format, args...)
+	e.Field, e.Description = field, field+": "+e.Description
 	return e
 }
 
@@ -72,11 +72,11 @@ func AsError(err error) *Error {
 type Outcome int
 
 const (
-	// Unknown: something was sent and no complete refusal came back. The vendor may have acted.
+	// Unknown says that something was sent and no complete refusal came back. The vendor may have acted.
 	Unknown Outcome = iota
-	// NotSent: not a byte of the request reached the vendor.
+	// NotSent says that not a byte of the request reached the vendor.
 	NotSent
-	// Refused: the vendor answered completely and did not act: a 4xx, 429 included, or a 503.
+	// Refused says that the vendor answered completely and did not act: a 4xx, 429 included, or a 503.
 	Refused
 )
 

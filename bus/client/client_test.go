@@ -147,7 +147,7 @@ func TestWaitingEndsWithTheContextOrTheTimeout(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := newClient(t, nc).Token(ctx, client.Selector{Grant: "g_1"}); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a cancelled context: %v", err)
+		t.Errorf("with a context that has ended: %v", err)
 	}
 	c, err := client.New(client.Config{Conn: nc, Tenant: "default", Timeout: 20 * time.Millisecond})
 	if err != nil {

@@ -104,7 +104,10 @@ func ExampleClient_Transport() {
 
 	esign := must(client.New(client.Config{Conn: nc, Tenant: "default"}))
 	browser := &http.Client{Transport: esign.Transport(client.Selector{Client: "app"}, api.Client().Transport)}
-	resp := must(browser.Get(api.URL))
+	resp, err := browser.Get(api.URL)
+	if err != nil {
+		panic(err)
+	}
 	defer func() { _ = resp.Body.Close() }()
 	fmt.Println(resp.Status)
 	// Output:

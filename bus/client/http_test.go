@@ -64,7 +64,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-func (a *api) do(t *testing.T, body io.Reader) *http.Response {
+// do sends a request and returns the status and the body of the answer.
+func (a *api) do(t *testing.T, body io.Reader) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, a.URL+"/x", body)
 	if err != nil {
@@ -74,11 +75,15 @@ func (a *api) do(t *testing.T, body io.Reader) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = resp.Body.Close() })
+	defer func() { _ = resp.Body.Close() }()
 	if req.Header.Get("Authorization") != "" {
 		t.Error("the caller's request was changed")
 	}
-	return resp
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
 }
 
 func (a *api) requests() []string {
@@ -91,8 +96,8 @@ func TestTransportAddsTheToken(t *testing.T) {
 	for name, base := range map[string]func(*api) string{"named host": own, "any host": anywhere} {
 		t.Run(name, func(t *testing.T) {
 			a := startAPI(t, "token-1", base)
-			if resp := a.do(t, strings.NewReader("body")); resp.StatusCode != http.StatusOK {
-				t.Errorf("status %s", resp.Status)
+			if status, _ := a.do(t, strings.NewReader("body")); status != http.StatusOK {
+				t.Errorf("status %d", status)
 			}
 			if got := a.requests(); len(got) != 1 || got[0] != "Bearer token-1 body" {
 				t.Errorf("the API saw %q", got)
@@ -103,12 +108,8 @@ func TestTransportAddsTheToken(t *testing.T) {
 
 func TestTransportReportsAndTriesOnceMore(t *testing.T) {
 	a := startAPI(t, "token-2", own)
-	resp := a.do(t, strings.NewReader("body"))
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("status %s", resp.Status)
-	}
-	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "body" {
-		t.Errorf("%q %v", b, err)
+	if status, b := a.do(t, strings.NewReader("body")); status != http.StatusOK || b != "body" {
+		t.Errorf("status %d, %q", status, b)
 	}
 	if got := a.requests(); len(got) != 2 || got[0] != "Bearer token-1 body" || got[1] != "Bearer token-2 body" {
 		t.Errorf("the API saw %q", got)
@@ -120,8 +121,8 @@ func TestTransportReportsAndTriesOnceMore(t *testing.T) {
 
 func TestTransportTriesOnlyOnce(t *testing.T) {
 	a := startAPI(t, "another", own)
-	if resp := a.do(t, nil); resp.StatusCode != http.StatusUnauthorized {
-		t.Errorf("status %s", resp.Status)
+	if status, _ := a.do(t, nil); status != http.StatusUnauthorized {
+		t.Errorf("status %d", status)
 	}
 	if got := a.requests(); len(got) != 2 {
 		t.Errorf("the API saw %q", got)
@@ -133,9 +134,8 @@ func TestTransportTriesOnlyOnce(t *testing.T) {
 
 func TestTransportDoesNotRepeatABodyItCannot(t *testing.T) {
 	a := startAPI(t, "token-2", own)
-	resp := a.do(t, io.MultiReader(strings.NewReader("body")))
-	if b, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusUnauthorized || err != nil || string(b) != "body" {
-		t.Errorf("status %s, %q, %v", resp.Status, b, err)
+	if status, b := a.do(t, io.MultiReader(strings.NewReader("body"))); status != http.StatusUnauthorized || b != "body" {
+		t.Errorf("status %d, %q", status, b)
 	}
 	if n := a.daemon.count(wire.TokenReport); n != 1 {
 		t.Errorf("%d reports; the next request needs a better token", n)

@@ -77,7 +77,7 @@ func (c *Client) Watch(ctx context.Context, cfg WatchConfig, fn func(Event) erro
 			return fmt.Errorf("watch the events of tenant %s: %w", c.tenant, err)
 		}
 		err = w.run(ctx, messages)
-		messages.Stop()
+		w.giveBack(messages)
 		var stop *stopError
 		switch {
 		case errors.As(err, &stop):
@@ -103,9 +103,10 @@ type watch struct {
 	js     jetstream.JetStream
 	cfg    WatchConfig
 	fn     func(Event) error
-	name   string // of the consumer
-	opened bool   // once, so that last counts
-	last   uint64 // sequence in the stream up to which all was heard
+	name   string        // of the consumer
+	failed jetstream.Msg // the one whose fn returned an error
+	opened bool          // once, so that last counts
+	last   uint64        // sequence in the stream up to which all was heard
 	seen   recent
 }
 
@@ -205,8 +206,7 @@ func (w *watch) take(ctx context.Context, m jetstream.Msg) error {
 	case w.seen.has(e.ID), len(w.cfg.Types) > 0 && !slices.Contains(w.cfg.Types, e.Type):
 	default:
 		if err := w.fn(e); err != nil {
-			// So that the next Watch need not wait for it.
-			_ = m.Nak()
+			w.failed = m
 			return &stopError{err}
 		}
 		w.seen.add(e.ID)
@@ -215,6 +215,29 @@ func (w *watch) take(ctx context.Context, m jetstream.Msg) error {
 		w.last = max(w.last, md.Sequence.Stream)
 	}
 	return m.Ack()
+}
+
+// giveBack ends the subscription and says of what was not heard that it may be given out again at once, so that whoever
+// asks next need not wait for it. That comes after the end: it would be given to this subscription.
+func (w *watch) giveBack(messages jetstream.MessagesContext) {
+	ctx, cancel := context.WithTimeout(context.Background(), reopenDelay)
+	defer cancel()
+	messages.Drain()
+	var unheard []jetstream.Msg
+	if w.failed != nil {
+		unheard, w.failed = append(unheard, w.failed), nil
+	}
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			break
+		}
+		unheard = append(unheard, m)
+	}
+	for _, m := range unheard {
+		// It is given out again after ackWait where this does not work.
+		_ = m.Nak()
+	}
 }
 
 // end removes a consumer that nobody will ask for again, and sees that what was acknowledged reaches the server.

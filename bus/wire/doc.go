@@ -8,7 +8,7 @@
 //   - A reply and an event are read leniently: fields that are unknown are skipped, since later versions may add some.
 //   - Times are RFC 3339 in UTC and whole seconds; durations are whole seconds; warnings are always an array; scope is
 //     one string, its parts separated by spaces (RFC 6749 §3.3).
-//   - A [Secret] is marshalled into a message and nowhere else: it prints as "[redacted]", and the messages that hold
+//   - A [Secret] is written into a message and nowhere else: it prints as "[redacted]", and the messages that hold
 //     one say nothing of it to slog.
 //
 // It does not import NATS: messages are bytes and headers are maps.

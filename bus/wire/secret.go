@@ -6,7 +6,7 @@ import (
 	"github.com/esignd/esignd/core"
 )
 
-// Secret is a core.Secret inside a message. It prints as that one does; unlike it, it is marshalled to JSON, because a
+// Secret is a core.Secret inside a message. It prints as that one does; unlike it, it is written to JSON, because a
 // message to the caller who may have the secret is the one place where it is written down. Values that hold a Secret
 // are given to json.Marshal for sending, and for nothing else.
 type Secret struct{ core.Secret }

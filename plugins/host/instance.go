@@ -9,6 +9,7 @@ import (
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/esignd/esignd/core"
@@ -16,9 +17,9 @@ import (
 )
 
 const (
-	maxInFlight  = 512                    // calls in one process
-	killPatience = 2 * time.Second        // for the kernel to end a killed process
-	maxMisses    = 3                      // health checks in a row
+	maxInFlight  = 512             // calls in one process
+	killPatience = 2 * time.Second // for the kernel to end a killed process
+	maxMisses    = 3               // health checks in a row
 )
 
 // instance is one process that serves the adapter, from its handshake to its end.
@@ -41,13 +42,15 @@ type instance struct {
 	idle     chan struct{} // one signal, when the last call ends while draining
 }
 
-// begin takes a place for a call, unless the process is being stopped or has too many.
+// begin takes a place for a call, unless the process is being stopped, is lost, or has too many.
 func (i *instance) begin() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {
 	case i.draining:
 		return notSent("the plugin is being stopped")
+	case i.grpc.GetState() != connectivity.Ready:
+		return notSent("the connection to the plugin is lost")
 	case i.inFlight >= maxInFlight:
 		return notSent("the plugin has as many calls in flight as it may")
 	}

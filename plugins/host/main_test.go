@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 		bePlugin(vendor)
 		return
 	}
-	if len(os.Args) > 2 && os.Args[1] == "be-host" {
-		beHost(os.Args[2])
+	if len(os.Args) > 3 && os.Args[1] == "be-host" {
+		beHost(os.Args[2], os.Args[3])
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -78,8 +78,8 @@ func bePlugin(vendor string) {
 }
 
 // beHost starts the plugin at path, prints its process number and waits to be killed.
-func beHost(path string) {
-	p, err := host.New(host.Config{Path: path, Vendor: "good"})
+func beHost(path, sockets string) {
+	p, err := host.New(host.Config{Path: path, Vendor: "good", SocketDir: sockets})
 	if err == nil {
 		err = p.Start(context.Background())
 	}

@@ -60,7 +60,7 @@ func sweep(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return fmt.Errorf("make the socket folder: %w", err)
 	}
-	if err := os.Chmod(path, 0o700); err != nil {
+	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // a folder needs the x bit
 		return fmt.Errorf("close the socket folder to others: %w", err)
 	}
 	entries, err := os.ReadDir(path)

@@ -10,7 +10,7 @@
 //     does not contradict its status. No other value is judged here: whoever decodes checks what it uses.
 //
 // The messages hold secrets as plain strings. They are made last before sending, taken apart first after receiving,
-// and never printed: protobuf's own String does not honour debug_redact.
+// and never printed: protobuf's own String takes no notice of debug_redact.
 package wire
 
 import (
