@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/esignd/esignd/core"
@@ -267,12 +266,12 @@ func (w *watch) tell(m jetstream.Msg, meta *jetstream.MsgMetadata) {
 	live := sequence > w.fresh && time.Since(w.contact) <= contactAge
 	w.seen, w.behind = sequence, 0
 	if w.round != nil {
-		w.round[key] = !isMarker(nats.Header(m.Headers()))
+		w.round[key] = !isMarker(m.Headers())
 	}
 	if w.known[key] == sequence {
 		return
 	}
-	if isMarker(nats.Header(m.Headers())) {
+	if isMarker(m.Headers()) {
 		w.tellRemoved(key, sequence, live)
 		return
 	}

@@ -74,9 +74,11 @@ func TestInvalidGrantEndsTheGrantAndANewConsentRevivesIt(t *testing.T) {
 		defer w.close()
 		w.imported()
 		w.vendor.set(func(v *vendor) { clear(v.refresh) })
-		_, err := w.m.Refresh(t.Context(), w.sel())
+		if _, err := w.m.Refresh(t.Context(), w.sel()); err != nil {
+			t.Fatalf("right after the import: %v, want the token that was imported", err)
+		}
 		time.Sleep(2 * time.Second)
-		_, err = w.m.Refresh(t.Context(), w.sel())
+		_, err := w.m.Refresh(t.Context(), w.sel())
 		var e *core.Error
 		if !errors.As(err, &e) || e.Code != core.ReauthorizationRequired || e.Reason != "invalid_grant" || e.ConnectURL == "" {
 			t.Fatalf("got %v, want reauthorization_required with a connect URL", err)

@@ -65,7 +65,7 @@ func isPrefetch(h http.Header) bool {
 // back, which is a navigation from another site.
 func (s *Server) cookie(name string, visit core.Visit) *http.Cookie {
 	age := min(time.Until(visit.ExpiresAt), maxCookieAge)
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // Secure wherever public_url is https
 		Name:     name,
 		Value:    visit.Cookie.Reveal(),
 		Path:     s.prefix + "/oauth/callback/",
@@ -132,7 +132,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if found {
-		spent := s.cookie(cookie.Name, core.Visit{})
+		spent := s.cookie(cookie.Name, core.Visit{}) //nolint:gosec // the same attributes as the cookie it ends
 		spent.MaxAge = -1
 		http.SetCookie(w, spent)
 	}

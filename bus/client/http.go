@@ -90,7 +90,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	next, err := t.client.Report(ctx, t.sel, tok.Generation)
 	if err != nil || next.Generation == tok.Generation || !mayHave(req, next) {
 		// The vendor's answer tells the caller more than that a second try was not possible.
-		return resp, nil //nolint:nilerr // see above
+		return resp, nil
 	}
 	again := withToken(req, next)
 	if req.Body != nil && req.Body != http.NoBody {
@@ -98,7 +98,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		if again.Body, err = req.GetBody(); err != nil {
-			return resp, nil //nolint:nilerr // see above
+			return resp, nil
 		}
 	}
 	discard(resp)

@@ -1,0 +1,101 @@
+# `make help` lists the targets. Go is all that `build`, `run` and `test` need; `lint` and `generate` fetch their tools at
+# the versions below into .ci/tools, and the code generator comes by npm.
+
+GOLANGCI_LINT_VERSION      := v2.12.2
+BUF_VERSION                := 1.75.0
+PROTOC_GEN_GO_VERSION      := v1.36.12
+PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+
+tools := $(CURDIR)/.ci/tools
+# The tests find the nats command line here, and buf its plugins.
+export PATH := $(tools)/bin:$(PATH)
+
+# The race detector needs a C compiler; where there is none, the tests run without it.
+RACE      ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+TESTFLAGS ?= -timeout 20m
+
+binaries := ./cmd/... ./plugins/*/esignd-plugin-*
+proto    := plugins/internal/wire/pluginv1
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build esignd, plugin-host and the plugins into bin/
+	umask 022
+	mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ $(binaries)
+	chmod go-w bin bin/* # esignd refuses a plugin that others can write to
+
+.PHONY: run
+run: build ## Run the whole system on this machine, with demo accounts at sandbox vendors
+	bin/esignd dev --demo
+
+.PHONY: test
+test: build ## Vet, and run the tests under the race detector
+	go vet ./...
+	go test $(RACE) $(TESTFLAGS) ./...
+
+.PHONY: test-all
+test-all: test test-heavy ## Run the long tests too
+
+.PHONY: test-heavy
+test-heavy: build
+	go vet -tags heavy ./...
+	packages=$$({ grep -rlE --include='*_test.go' '^//go:build .*\bheavy\b' . || true; } | xargs -r -n 1 dirname | sort -u)
+	if [[ -z $$packages ]]; then echo 'no test has the tag heavy'; exit; fi
+	go test $(RACE) $(TESTFLAGS) -tags heavy $$packages
+
+.PHONY: lint
+lint: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint
+	golangci-lint run ./...
+
+.PHONY: fmt
+fmt: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Format all Go files
+	golangci-lint fmt ./...
+
+.PHONY: generate
+generate: $(tools)/buf-$(BUF_VERSION) $(tools)/protoc-gen ## Generate the Go code of the plugin protocol
+	buf lint
+	buf generate
+
+.PHONY: check-generated
+check-generated: $(tools)/buf-$(BUF_VERSION) $(tools)/protoc-gen ## Check that the generated code is that of the protocol
+	buf lint
+	fresh=$$(mktemp -d)
+	trap 'rm -rf "$$fresh"' EXIT
+	buf generate -o "$$fresh"
+	diff -r "$$fresh/$(proto)" $(proto) || { echo "$(proto) is out of date: run make generate" >&2; exit 1; }
+
+.PHONY: nats-cli
+nats-cli: ## Build the nats command line into .ci/tools/bin
+	cd tests/natscli
+	GOBIN=$(tools)/bin go install -tags tools github.com/nats-io/natscli/nats
+
+.PHONY: clean
+clean: ## Remove what was built, and the tools
+	rm -rf bin .ci/tools
+
+# Each tool leaves a stamp with its version, so that a new version above is fetched.
+
+$(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	rm -f $(tools)/golangci-lint-*
+	GOBIN=$(tools)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	touch $@
+
+$(tools)/buf-$(BUF_VERSION):
+	rm -f $(tools)/buf-*
+	mkdir -p $(tools)/bin
+	npm install --ignore-scripts --no-audit --no-fund --no-save --prefix $(tools)/npm @bufbuild/buf@$(BUF_VERSION)
+	ln -sf ../npm/node_modules/.bin/buf $(tools)/bin/buf
+	touch $@
+
+$(tools)/protoc-gen: Makefile
+	GOBIN=$(tools)/bin go install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VERSION)
+	GOBIN=$(tools)/bin go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC_VERSION)
+	touch $@

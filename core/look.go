@@ -1,0 +1,261 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// look does what the grant needs now and arms its timer for what it needs next.
+func (m *Manager) look(ctx context.Context, id string) error {
+	for range 16 {
+		e, err := m.load(ctx, id)
+		if errors.Is(err, ErrNoRecord) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if cl := m.clients[e.g.Client]; cl != nil {
+			if _, _, err := m.adapterOf(ctx, cl); err != nil {
+				m.log.DebugContext(ctx, "no metadata yet", "vendor", cl.Vendor)
+			}
+		}
+		s, wait := m.plan(e)
+		if s == rest {
+			return m.armAndCheck(ctx, e, wait)
+		}
+		err = m.do(ctx, e, s)
+		var v *VendorError
+		switch {
+		case errors.Is(err, ErrConflict), errors.Is(err, errNotNow), err == nil:
+		case errors.As(err, &v):
+			// The failure is in the record, or the gate was shut and nothing was tried: look again after it.
+			if v.RetryAfter > 0 {
+				return m.arm(ctx, e.g, max(jitter(v.RetryAfter), time.Second))
+			}
+		default:
+			return err
+		}
+	}
+	return m.rearmLater(ctx, id)
+}
+
+// rearmLater ends a look that found ever more to do.
+func (m *Manager) rearmLater(ctx context.Context, id string) error {
+	if e := m.cache.get(id); e != nil {
+		return m.arm(ctx, e.g, jitter(5*time.Second))
+	}
+	return nil
+}
+
+// do takes one step.
+func (m *Manager) do(ctx context.Context, e *entry, s step) error {
+	g := e.g
+	switch s {
+	case payDebts:
+		return m.pay(ctx, e)
+	case bury:
+		_, err := m.settle(ctx, e)
+		return err
+	case renew:
+		t := &target{id: g.ID, tenant: g.Tenant, account: g.Account, client: m.clients[g.Client], entry: e}
+		return m.refreshOnce(ctx, t, demand{minTTL: DefaultMinTTL, ahead: true, beyond: g.Generation, consent: g.Consent})
+	case expire:
+		return m.expire(ctx, e)
+	case unsettle:
+		_, err := m.finishRevocation(ctx, e)
+		return err
+	case announce, notice:
+		return m.announce(ctx, e, s)
+	default:
+		return nil
+	}
+}
+
+// announce owes token.expiring or grant.expiring, and pays it.
+func (m *Manager) announce(ctx context.Context, e *entry, s step) error {
+	g := e.edit()
+	if s == announce {
+		g.Expiring = true
+		g.owe(m.event(ctx, TokenExpiring, ""))
+	} else {
+		left := g.ConsentExpiresAt.Sub(m.now())
+		g.ConsentNotice = noticeDue(g, left)
+		ev := m.event(ctx, GrantExpiring, ReasonConsentExpired)
+		end := g.ConsentExpiresAt
+		ev.ConsentExpiresAt = &end
+		g.owe(ev)
+	}
+	written, err := m.write(ctx, g)
+	if err != nil {
+		return err
+	}
+	return m.pay(ctx, written)
+}
+
+// arm sets the grant's timer to fire in d.
+func (m *Manager) arm(ctx context.Context, g *grant, d time.Duration) error {
+	if g.Vendor == "" {
+		return nil // a tombstone has nothing to be looked at for
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	return m.timers.Arm(ctx, g.Vendor, g.ID, m.now().Add(d))
+}
+
+// armAndCheck arms the timer of a grant that rests, and looks again where the grant changed meanwhile: the timer of
+// an older revision must not stand.
+func (m *Manager) armAndCheck(ctx context.Context, e *entry, wait time.Duration) error {
+	for {
+		if wait > 0 {
+			if err := m.arm(ctx, e.g, wait); err != nil {
+				return err
+			}
+		}
+		now := m.cache.get(e.g.ID)
+		if now == nil || now.g.revision == e.g.revision {
+			return nil
+		}
+		e = now
+		var s step
+		if s, wait = m.plan(e); s != rest {
+			wait = time.Millisecond // it fires at once
+		}
+	}
+}
+
+// rearm arms the grant's timer by what it needs next.
+func (m *Manager) rearm(ctx context.Context, id string) error {
+	e := m.cache.get(id)
+	if e == nil {
+		return nil
+	}
+	s, wait := m.plan(e)
+	if s != rest {
+		wait = time.Millisecond
+	}
+	return m.armAndCheck(ctx, e, wait)
+}
+
+// workTimers works the due timers of one vendor until Close.
+func (m *Manager) workTimers(vendor string) {
+	err := m.timers.Work(m.background, vendor, duePerVendor, func(ctx context.Context, d Due) error {
+		m.flightMu.Lock()
+		closed := m.closed
+		m.flightMu.Unlock()
+		if closed {
+			return errClosed
+		}
+		// A due message is a fresh word of the store's clock, unless it waited: the clock is read where it matters.
+		if behind := m.now().Sub(d.Time); behind < -time.Second || behind > time.Minute {
+			if err := m.readClock(ctx); err != nil {
+				return err
+			}
+		}
+		return m.look(ctx, d.Grant)
+	})
+	if err != nil && m.background.Err() == nil {
+		m.log.Error("the timers of a vendor stopped; the sweep takes their place until a restart", "vendor", vendor, "error", err)
+	}
+}
+
+// sweep arms what has no timer at the start, and from then on finds grants that are overdue: their timer was lost, or
+// the store's clock was set back.
+func (m *Manager) sweep() {
+	m.armMissing(m.background)
+	m.payClients(m.background)
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	overdue := map[string]uint64{}
+	for {
+		select {
+		case <-m.background.Done():
+			return
+		case <-ticker.C:
+			overdue = m.sweepOnce(m.background, overdue)
+			m.payClients(m.background)
+		}
+	}
+}
+
+// sweepOnce looks at the grants that needed something at the last sweep already and still do: a timer that works
+// would have seen to them. It returns those that need something now.
+func (m *Manager) sweepOnce(ctx context.Context, before map[string]uint64) map[string]uint64 {
+	due := map[string]uint64{}
+	var late []string
+	for _, e := range m.cache.all(func(*grant) bool { return true }) {
+		if s, _ := m.plan(e); s == rest {
+			continue
+		}
+		due[e.g.ID] = e.g.revision
+		if rev, ok := before[e.g.ID]; ok && rev == e.g.revision {
+			late = append(late, e.g.ID)
+		}
+	}
+	m.lookAll(ctx, late)
+	return due
+}
+
+// lookAll looks at grants, a few at once.
+func (m *Manager) lookAll(ctx context.Context, ids []string) {
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, id := range ids {
+		group.Go(func() error {
+			if err := m.look(ctx, id); err != nil && ctx.Err() == nil {
+				m.log.WarnContext(ctx, "a grant that is overdue could not be looked at", "grant", id, "error", err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions return no error
+}
+
+// armMissing arms the timers of the grants that have none. Grants of a client that was suspended with other
+// credentials are looked at at once: their timers wait for a probe that is no longer needed.
+func (m *Manager) armMissing(ctx context.Context) {
+	for _, vendor := range m.vendors() {
+		if a, err := m.adapters.Adapter(vendor); err == nil {
+			if _, err := m.metadata(ctx, vendor, a); err != nil {
+				m.log.WarnContext(ctx, "a vendor's adapter does not answer yet", "vendor", vendor, "error", err)
+			}
+		}
+	}
+	armed, err := m.timers.Armed(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			m.log.WarnContext(ctx, "the timers that are armed could not be listed; every grant's is armed anew", "error", err)
+		}
+		armed = map[string]bool{}
+	}
+	count := 0
+	for _, e := range m.cache.all(func(*grant) bool { return true }) {
+		cl := m.clients[e.g.Client]
+		resumed := cl != nil && m.cache.client(cl.Name).Suspended != nil && m.suspended(cl) == nil
+		inherited := e.g.Attempt != nil && ownerFolder(e.g.Attempt.Owner) == m.folder
+		if armed[e.g.ID] && !resumed && !inherited {
+			continue
+		}
+		if err := m.rearm(ctx, e.g.ID); err != nil {
+			m.log.WarnContext(ctx, "the grant's timer was not armed; the sweep finds it", "grant", e.g.ID, "error", err)
+			continue
+		}
+		count++
+	}
+	if count > 0 {
+		m.log.InfoContext(ctx, "timers armed that were missing", "count", count)
+	}
+}
+
+// payClients pays what the records of clients owe for longer than a claim.
+func (m *Manager) payClients(ctx context.Context) {
+	for _, cl := range m.clients {
+		r := m.cache.client(cl.Name)
+		if len(r.Debts) > 0 && m.now().Sub(r.Debts[0].Time) > claimDuration {
+			m.payClient(ctx, cl, r)
+		}
+	}
+}
