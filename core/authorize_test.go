@@ -192,9 +192,10 @@ func TestImportRules(t *testing.T) {
 
 func TestConsentEndIsAnnouncedAndThenTheGrantEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *core.Config) { c.Store = core.NewSlowStore(time.Hour) })
+		w := newWorld(t, overWeeks, vendorIs(func(v *vendor) {
+			v.meta.ConsentLifetime, v.lifetime = 35*24*time.Hour, 24*time.Hour
+		}))
 		defer w.close()
-		w.vendor.set(func(v *vendor) { v.meta.ConsentLifetime = 35 * 24 * time.Hour; v.lifetime = 24 * time.Hour })
 		w.imported()
 		time.Sleep(37 * 24 * time.Hour)
 		synctest.Wait()
@@ -217,9 +218,8 @@ func TestConsentEndIsAnnouncedAndThenTheGrantEnds(t *testing.T) {
 
 func TestLazyClientIsRefreshedOnlyWhenAskedAndToKeepItAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *core.Config) { c.Clients[0].Policy, c.Store = core.Lazy, core.NewSlowStore(time.Hour) })
+		w := newWorld(t, overWeeks, lazy, vendorIs(func(v *vendor) { v.meta.RefreshIdleLifetime = 60 * 24 * time.Hour }))
 		defer w.close()
-		w.vendor.set(func(v *vendor) { v.meta.RefreshIdleLifetime = 60 * 24 * time.Hour })
 		w.imported()
 		time.Sleep(49 * 24 * time.Hour)
 		if n := w.vendor.refreshes(); n != 1 {

@@ -246,6 +246,9 @@ func (m *Manager) applyFailure(ctx context.Context, g *grant, r result, left tim
 	f.Count++
 	f.Code = v.Code
 	f.Next = m.now().Add(rule.backoff(f.Count, v.RetryAfter))
+	if rule.scope == scopeClient {
+		f.Next = m.now().Add(rule.backoff(1, 0)) // the suspension of the client has a backoff of its own
+	}
 	if rule.scope != scopeUnproven {
 		f.Unproven, f.First = 0, time.Time{}
 	} else if f.Unproven++; f.Unproven == 1 {

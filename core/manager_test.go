@@ -37,7 +37,7 @@ func TestTokenIsRefreshedAheadAndEventsTellIt(t *testing.T) {
 
 func TestTokenRefreshesOnceForFiftyCallersWhenExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *core.Config) { c.Clients[0].Policy = core.Lazy })
+		w := newWorld(t, lazy)
 		defer w.close()
 		w.imported()
 		time.Sleep(2 * time.Hour)

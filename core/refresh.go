@@ -238,10 +238,20 @@ func (m *Manager) gate(ctx context.Context, cl *Client, e *entry, d demand) (pro
 	if m.breakers[cl.Name].State() == gobreaker.StateOpen {
 		return false, errBreakerOpen
 	}
-	if wait := min(e.g.Failures.Next.Sub(now), maxRetryAfter); wait > 0 {
+	if wait := min(m.nextAttempt(e.g, cl).Sub(now), maxRetryAfter); wait > 0 {
 		return false, &VendorError{Outcome: NotSent, Code: e.g.Failures.Code, RetryAfter: wait, Detail: "an attempt failed a short while ago"}
 	}
 	return false, nil
+}
+
+// nextAttempt is the end of a grant's backoff. What was refused for credentials that are not ours any more does not
+// hold us back.
+func (m *Manager) nextAttempt(g *grant, cl *Client) time.Time {
+	refused := ruleFor(&VendorError{Outcome: Refused, Code: g.Failures.Code}).scope == scopeClient
+	if refused && m.cache.client(cl.Name).Suspended != nil && m.suspended(cl) == nil {
+		return time.Time{}
+	}
+	return g.Failures.Next
 }
 
 // attempt claims the grant, calls the vendor, and commits what came of it.

@@ -37,7 +37,7 @@ func (w *world) second() *core.Manager {
 
 func TestReplicasRefreshAnExpiredTokenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *core.Config) { c.Clients[0].Policy = core.Lazy })
+		w := newWorld(t, lazy)
 		other := w.second()
 		defer w.close()
 		w.imported()
@@ -68,7 +68,7 @@ func TestReplicasRefreshAnExpiredTokenOnce(t *testing.T) {
 // The call of the stalled replica takes longer than its claim: the vendor acted, and the answer is held back.
 func TestClaimOfAStalledReplicaIsSettledAndItsTokenSetIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *core.Config) { c.Clients[0].Policy = core.Lazy })
+		w := newWorld(t, lazy)
 		other := w.second()
 		defer w.close()
 		w.imported()
@@ -316,8 +316,7 @@ func TestRestartAfterACrashInTheCall(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, func(c *core.Config) { c.Clients[0].Policy = core.Lazy })
-				w.vendor.set(func(v *vendor) { v.meta.RotatesRefreshTokens = c.rotates })
+				w := newWorld(t, lazy, vendorIs(func(v *vendor) { v.meta.RotatesRefreshTokens = c.rotates }))
 				w.imported()
 				time.Sleep(10 * time.Minute)
 				w.crashInCall(c.acted)

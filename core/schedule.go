@@ -177,7 +177,7 @@ func (m *Manager) planRefresh(e *entry, cl *Client, md Metadata, w *wakes) (step
 
 // planGate puts a refresh that is due off while the vendor is not to be called for it.
 func (m *Manager) planGate(e *entry, cl *Client, w *wakes) (step, time.Duration) {
-	at := e.g.Failures.Next
+	at := m.nextAttempt(e.g, cl)
 	if s := m.suspended(cl); s != nil {
 		if m.now().Before(s.ProbeAt) {
 			return m.planWait(rest, s.ProbeAt, w)

@@ -161,7 +161,7 @@ func (m *Manager) answer(ctx context.Context, t *target, d demand, err error) (T
 	stale := d.reported && e.g.Generation == d.beyond && e.g.Consent == d.consent
 	if !e.serves(0) || stale {
 		if err == nil {
-			err = &VendorError{Outcome: Refused, Code: CodeMalformedResponse, Detail: "the new access token is already expired"}
+			err = &VendorError{Outcome: Refused, Code: CodeUnavailable, Detail: "the vendor gave a token that is about to end"}
 		}
 		return Token{}, m.refusal(ctx, e, err)
 	}

@@ -213,6 +213,16 @@ func newWorld(t *testing.T, change ...func(*core.Config)) *world {
 	return w
 }
 
+// vendorIs changes the vendor before the Manager starts, which reads its metadata once.
+func vendorIs(change func(*vendor)) func(*core.Config) {
+	return func(c *core.Config) { c.Adapters.(core.AdapterMap)["acme"].(*vendor).set(change) }
+}
+
+func lazy(c *core.Config) { c.Clients[0].Policy = core.Lazy }
+
+// overWeeks makes the store fit for tests over weeks of synthetic time.
+func overWeeks(c *core.Config) { c.Store = core.NewSlowStore(time.Hour) }
+
 func (w *world) start() *core.Manager {
 	w.t.Helper()
 	m, err := core.New(w.cfg)

@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esignd/esignd/bus/client"
+)
+
+// dial connects a service to the daemon, as tenant default.
+func (d *daemon) dial() *client.Client {
+	d.t.Helper()
+	cl, closeConn, err := client.Dial(d.t.Context(), client.DialConfig{URL: "nats://" + d.nats, Tenant: "default"})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(closeConn)
+	return cl
+}
+
+// callAPI calls the vendor's API with a token and returns the status.
+func callAPI(t testing.TB, tok client.Token) int {
+	t.Helper()
+	req := must(http.NewRequest(http.MethodGet, tok.APIBaseURL+apis[tok.Vendor], nil))(t)
+	req.Header.Set("Authorization", "Bearer "+tok.AccessToken.Reveal())
+	resp := must(plain.Do(req))(t)
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// awaitExpired waits until the vendor refuses the token.
+func awaitExpired(t testing.TB, tok client.Token, within time.Duration) {
+	t.Helper()
+	await(t, within, tok.Vendor+" refuses the old access token", func() bool { return callAPI(t, tok) == http.StatusUnauthorized })
+}
+
+// recorder hears every event of the tenant from JetStream, from the first there is.
+type recorder struct {
+	mu     sync.Mutex // guards events
+	events []client.Event
+}
+
+// record starts a recorder, which ends with the test.
+func record(t testing.TB, cl *client.Client) *recorder {
+	r := &recorder{}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- cl.Watch(ctx, client.WatchConfig{Since: time.Now().Add(-time.Hour)}, r.heard)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("watch: %v", err)
+		}
+	})
+	return r
+}
+
+func (r *recorder) heard(e client.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+	return nil
+}
+
+// of returns the events of a grant, in order.
+func (r *recorder) of(grant string) []client.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []client.Event
+	for _, e := range r.events {
+		if e.Grant == grant {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// await waits for an event of a grant and returns it.
+func (r *recorder) await(t testing.TB, grant string, kind client.EventType, generation uint64) client.Event {
+	t.Helper()
+	var found client.Event
+	within := 20 * time.Second
+	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		for _, e := range r.of(grant) {
+			if found = e; e.Type == kind && e.Generation == generation {
+				return found
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s of generation %d of %s within %s; heard: %v", kind, generation, grant, within, r.lines(grant))
+		}
+	}
+}
+
+// lines tells the events of a grant, one string for each.
+func (r *recorder) lines(grant string) []string {
+	var list []string
+	for _, e := range r.of(grant) {
+		list = append(list, fmt.Sprintf("%s %d %s", e.Type, e.Generation, e.Reason))
+	}
+	return list
+}

@@ -1,0 +1,179 @@
+package e2e
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/core"
+)
+
+// TestGrantLives takes an account of each vendor through its life: denied, connected, used, expired and refreshed,
+// revoked, connected again.
+func TestGrantLives(t *testing.T) {
+	t.Parallel()
+	clients := world{lifetime: 6 * time.Second}.mains(t, "")
+	robot := clients[2]
+	robot.name, robot.grantType = "global-app", "client_credentials"
+	d := startDaemon(t, options{clients: append(clients, robot)})
+	cl := d.dial()
+	events := record(t, cl)
+	t.Run("vendors", func(t *testing.T) {
+		for _, r := range clients {
+			t.Run(r.vendor, func(t *testing.T) {
+				t.Parallel()
+				liveGrant(t, cl, events, r)
+			})
+		}
+		t.Run("client_credentials", func(t *testing.T) {
+			t.Parallel()
+			liveRobot(t, cl, events)
+		})
+	})
+	if n := robot.box.Stats().RefreshTokensReused; n != 0 {
+		t.Errorf("a spent refresh token was presented %d times", n)
+	}
+}
+
+func liveGrant(t *testing.T, cl *client.Client, events *recorder, r registration) {
+	account := r.name + "@example.com"
+	sel := client.Selector{Client: r.name, Account: account}
+	wantError(t, cl, sel, core.NotFound, "")
+	grant := denied(t, cl, r, account)
+	if e := events.await(t, grant, client.GrantAuthorizationFailed, 0); e.Reason != "denied" {
+		t.Errorf("grant.authorization_failed has the reason %q", e.Reason)
+	}
+	wantError(t, cl, sel, core.ReauthorizationRequired, "pending")
+
+	connect(t, cl, r.name, account)
+	first := must(cl.Token(t.Context(), sel))(t)
+	if first.Generation != 1 || callAPI(t, first) != http.StatusOK {
+		t.Fatalf("generation %d; the vendor's API answers %d", first.Generation, callAPI(t, first))
+	}
+	before := r.box.Stats().TokenRequests["refresh_token"]
+	awaitExpired(t, first, 15*time.Second)
+	second := must(cl.Token(t.Context(), sel))(t)
+	if second.Generation < 2 || callAPI(t, second) != http.StatusOK {
+		t.Errorf("after the expiry: generation %d; the vendor's API answers %d", second.Generation, callAPI(t, second))
+	}
+	if n := r.box.Stats().TokenRequests["refresh_token"] - before; n != int(second.Generation)-1 {
+		t.Errorf("%d refreshes at the vendor for generation %d", n, second.Generation)
+	}
+	events.await(t, grant, client.TokenIssued, 2)
+
+	last := revoke(t, cl, events, r, sel)
+	connect(t, cl, r.name, account)
+	again := must(cl.Token(t.Context(), sel))(t)
+	if again.Generation != last+1 || callAPI(t, again) != http.StatusOK {
+		t.Errorf("connected again: generation %d after %d; the vendor's API answers %d", again.Generation, last, callAPI(t, again))
+	}
+	events.await(t, grant, client.TokenIssued, last+1)
+	wantOrder(t, events.lines(grant),
+		"grant.authorization_failed 0 denied", "token.issued 1 authorized", "token.expiring 1 ", "token.issued 2 refreshed", "token.revoked")
+}
+
+// denied goes through the connect flow as a person who does not want to, and returns the grant.
+func denied(t *testing.T, cl *client.Client, r registration, account string) string {
+	t.Helper()
+	a := must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: r.name, Account: account}))(t)
+	b := newBrowser(t)
+	back := b.consent(a.ConnectURL, account, false)
+	// The same answer in another browser is not this person's.
+	if p := newBrowser(t).open(back.String()); p.status != http.StatusForbidden {
+		t.Errorf("the callback answers %d to a browser without the cookie", p.status)
+	}
+	status, last := b.finish(back)
+	if status != "access_denied" || last.status != http.StatusOK || !strings.Contains(last.text, "Access was not granted") {
+		t.Errorf("ended as %q with a page of status %d", status, last.status)
+	}
+	return a.Grant
+}
+
+// revoke revokes the grant, checks what became of its token, and returns its generation.
+func revoke(t *testing.T, cl *client.Client, events *recorder, r registration, sel client.Selector) uint64 {
+	t.Helper()
+	tok := refreshed(t, cl, sel)
+	g := must(cl.Revoke(t.Context(), sel, "tested"))(t)
+	canRevoke := r.vendor == "adobesign"
+	if g.VendorRevoked == nil || *g.VendorRevoked != canRevoke {
+		t.Errorf("vendor_revoked is %v, want %v", g.VendorRevoked, canRevoke)
+	}
+	if warned := slices.Contains(g.Warnings, core.WarnVendorCannotRevoke); warned == canRevoke {
+		t.Errorf("warnings %v", g.Warnings)
+	}
+	want := http.StatusOK
+	if canRevoke {
+		want = http.StatusUnauthorized
+	}
+	if got := callAPI(t, tok); got != want {
+		t.Errorf("the vendor's API answers %d to a revoked token, want %d", got, want)
+	}
+	wantError(t, cl, sel, core.ReauthorizationRequired, "tested")
+	e := events.await(t, g.Grant, client.TokenRevoked, g.Generation)
+	if e.VendorRevoked == nil || *e.VendorRevoked != canRevoke || e.Reason != "tested" {
+		t.Errorf("token.revoked tells vendor_revoked %v, reason %q", e.VendorRevoked, e.Reason)
+	}
+	return g.Generation
+}
+
+func liveRobot(t *testing.T, cl *client.Client, events *recorder) {
+	sel := client.Selector{Client: "global-app"}
+	first := must(cl.Token(t.Context(), sel))(t)
+	if callAPI(t, first) != http.StatusOK {
+		t.Fatal("the vendor's API refuses the client's own token")
+	}
+	// The vendor gives the same token with what is left of its life, so that in the last second of that there is none
+	// to be had; at any other time whoever asks gets a live one.
+	last := first
+	var dry time.Time
+	await(t, 20*time.Second, "the client's own token is replaced", func() bool {
+		tok, err := cl.Token(t.Context(), sel)
+		if errors.Is(err, core.TemporarilyUnavailable) && (dry.IsZero() || time.Since(dry) < 3*time.Second) {
+			if dry.IsZero() {
+				dry = time.Now()
+			}
+			return false
+		}
+		last = must(tok, err)(t)
+		if status := callAPI(t, last); status != http.StatusOK {
+			t.Fatalf("generation %d: the vendor's API answers %d", last.Generation, status)
+		}
+		return !last.AccessToken.Equal(first.AccessToken)
+	})
+	if e := events.await(t, last.Grant, client.TokenIssued, last.Generation); e.Reason != core.IssuedClientCredentials {
+		t.Errorf("token.issued has the reason %q", e.Reason)
+	}
+	g := must(cl.Revoke(t.Context(), sel, ""))(t)
+	events.await(t, g.Grant, client.TokenRevoked, g.Generation)
+	if next := must(cl.Token(t.Context(), sel))(t); next.Generation <= g.Generation {
+		t.Errorf("the ask after a revocation answers generation %d, after %d", next.Generation, g.Generation)
+	}
+}
+
+// wantError asks for a token and checks which error comes.
+func wantError(t *testing.T, cl *client.Client, sel client.Selector, code core.Code, reason string) {
+	t.Helper()
+	_, err := cl.Token(t.Context(), sel)
+	var e *client.Error
+	if !errors.As(err, &e) || e.Code != code || e.Reason != reason {
+		t.Errorf("answered %+v, want %s with the reason %q", err, code, reason)
+	}
+}
+
+// wantOrder checks that lines with these beginnings are there, in this order.
+func wantOrder(t *testing.T, lines []string, beginnings ...string) {
+	t.Helper()
+	rest := lines
+	for _, want := range beginnings {
+		i := slices.IndexFunc(rest, func(line string) bool { return strings.HasPrefix(line, want) })
+		if i < 0 {
+			t.Errorf("no %q in its place among %q", want, lines)
+			return
+		}
+		rest = rest[i+1:]
+	}
+}

@@ -1,0 +1,112 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	spanpb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/esignd/esignd/bus/client"
+)
+
+// TestOneTrace asks for a token that needs a refresh, in a trace of the caller's. All that comes of it is in that trace:
+// the request, the claim, the call through the plugin's process to the vendor, the commit, and the event.
+func TestOneTrace(t *testing.T) {
+	t.Parallel()
+	const trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+	collector, seen := startSink(t), newWitness()
+	box := world{lifetime: 3 * time.Second, watch: seen.watch}.open(t, "adobesign")
+	d := startDaemon(t, options{clients: []registration{{name: "adobe", vendor: "adobesign", box: box, policy: "lazy"}}, env: collector.env()})
+	cl, nc := d.dial(), d.connect()
+	connect(t, cl, "adobe", "traced@example.com")
+	tok := must(cl.Token(t.Context(), client.Selector{Client: "adobe", Account: "traced@example.com"}))(t)
+	awaitExpired(t, tok, 10*time.Second)
+
+	issued := must(nc.SubscribeSync("esign.event.default.token.issued.>"))(t)
+	request := &nats.Msg{Subject: "esign.api.default.token.get", Data: []byte(selector("adobe", "traced@example.com")), Header: nats.Header{}}
+	request.Header["traceparent"] = []string{"00-" + trace + "-" + caller + "-01"}
+	reply := must(nc.RequestMsg(request, 15*time.Second))(t)
+	if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
+		t.Fatalf("answered %s", code)
+	}
+	event := must(issued.NextMsg(10 * time.Second))(t)
+	wantTracedEvent(t, event, trace)
+
+	const daemon, plugin = "esignd", "esignd-plugin-adobesign"
+	wanted := []struct {
+		service, name string
+		kind          spanpb.Span_SpanKind
+		under         string // the name of a span above it
+	}{
+		{daemon, "process esign.api.{tenant}.token.get", spanpb.Span_SPAN_KIND_CONSUMER, ""},
+		{daemon, "refresh", spanpb.Span_SPAN_KIND_INTERNAL, "process esign.api.{tenant}.token.get"},
+		{daemon, "claim", spanpb.Span_SPAN_KIND_INTERNAL, "refresh"},
+		{daemon, "call vendor", spanpb.Span_SPAN_KIND_INTERNAL, "refresh"},
+		{daemon, "/Token", spanpb.Span_SPAN_KIND_CLIENT, "call vendor"},
+		{plugin, "/Token", spanpb.Span_SPAN_KIND_SERVER, "call vendor"},
+		{plugin, "POST", spanpb.Span_SPAN_KIND_CLIENT, "/Token"},
+		{daemon, "commit", spanpb.Span_SPAN_KIND_INTERNAL, "refresh"},
+		{daemon, "publish token.issued", spanpb.Span_SPAN_KIND_INTERNAL, "refresh"},
+	}
+	for _, w := range wanted {
+		await(t, 10*time.Second, fmt.Sprintf("span %s of %s (%s)", w.name, w.service, w.kind), func() bool {
+			spans := collector.of(trace)
+			for _, s := range spans {
+				if s.service == w.service && s.Kind == w.kind && strings.HasSuffix(s.Name, w.name) && below(spans, s, w.under, caller) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	if found := seen.search(collector.received()); len(found) > 0 {
+		t.Errorf("telemetry holds %v", found)
+	}
+	if len(seen.kinds()) < 4 {
+		t.Errorf("only %v were looked for", seen.kinds())
+	}
+}
+
+// below reports whether the span has one of that name above it (any, where name is empty), and the caller's at the top.
+func below(spans []span, s span, name, caller string) bool {
+	met := name == ""
+	for range spans {
+		if s.parent() == caller {
+			return met
+		}
+		found := false
+		for _, p := range spans {
+			if p.id() == s.parent() {
+				s, found = p, true
+				met = met || strings.HasSuffix(p.Name, name)
+				break
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	return false
+}
+
+// wantTracedEvent checks that an event carries the trace in its header and its body.
+func wantTracedEvent(t *testing.T, m *nats.Msg, trace string) {
+	t.Helper()
+	var body struct{ TraceParent string }
+	if err := json.Unmarshal(m.Data, &body); err != nil {
+		t.Fatal(err)
+	}
+	header := ""
+	if h := m.Header["traceparent"]; len(h) > 0 {
+		header = h[0]
+	}
+	for where, traceparent := range map[string]string{"header": header, "body": body.TraceParent} {
+		if parts := strings.Split(traceparent, "-"); len(parts) != 4 || parts[1] != trace {
+			t.Errorf("the event's %s has the traceparent %q", where, traceparent)
+		}
+	}
+}
