@@ -1,43 +1,82 @@
 package esignd
 
 import (
+	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/esignd/esignd/core"
 )
 
 // Config is the configuration of a daemon. Its YAML form has the same names in lower case; docs/configuration.md and
-// schema/config.json describe each setting.
+// docs/configuration.schema.json describe each setting. A field that is zero has its default, which [DefaultConfig] shows; DataDir,
+// NATS.Auth and what a client is at its vendor have none.
+//
+// It prints without its secrets, and marshalling one that has any is an error.
 type Config struct {
-	DataDir string `koanf:"data_dir"`
-	NATS    NATS   `koanf:"nats"`
-	HTTP    HTTP   `koanf:"http"`
-	Plugins Plugins
+	DataDir string  `koanf:"data_dir"`
+	NATS    NATS    `koanf:"nats"`
+	HTTP    HTTP    `koanf:"http"`
+	Plugins Plugins `koanf:"plugins"`
 	Clients []Client
 	Keys    Keys
 	Log     Log
 
-	// Version is shown by the console and in telemetry. It is not read from a file.
+	// Version is shown by the console, in telemetry and in NATS discovery: a semantic version, by default that of this
+	// module. It is not read from a file.
 	Version string `koanf:"-"`
 }
 
 // NATS says where the daemon answers.
 type NATS struct {
-	URL         string // external server; empty: embedded
-	Listen      string // of the embedded server
+	URL         ServerURL // external server or servers, comma-separated; empty: embedded
+	Listen      string    // of the embedded server
 	Auth        Auth
 	Prefix      string // of every subject
 	Replicas    int
 	Credentials string // path, for an external server
-	TLS         struct{ CA, Cert, Key string }
+	TLS         TLS
 }
+
+// TLS names PEM files, for an external NATS server.
+type TLS struct{ CA, Cert, Key string }
 
 // Auth says who may connect to the embedded server: AuthNone, or "" while nothing was said.
 type Auth string
 
 // AuthNone lets every program on this machine ask for tokens.
 const AuthNone Auth = "none"
+
+// ServerURL is the address of a NATS server, or several, comma-separated. It prints without the user, password or token
+// that it may hold; string(u) is the whole.
+type ServerURL string
+
+// String returns the address without what proves who we are.
+func (u ServerURL) String() string {
+	parts := strings.Split(string(u), ",")
+	for i, part := range parts {
+		if at := strings.LastIndexByte(part, '@'); at >= 0 {
+			scheme, _, ok := strings.Cut(part, "://")
+			if scheme += "://"; !ok {
+				scheme = ""
+			}
+			parts[i] = scheme + "[redacted]" + part[at:]
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// Format implements fmt.Formatter: every verb and flag prints what String returns.
+func (u ServerURL) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(u.String())) }
+
+// LogValue implements slog.LogValuer.
+func (u ServerURL) LogValue() slog.Value { return slog.StringValue(u.String()) }
+
+// MarshalText implements encoding.TextMarshaler; JSON uses it.
+func (u ServerURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
 // HTTP says where browsers and operators are answered.
 type HTTP struct {
@@ -82,16 +121,60 @@ type Log struct {
 }
 
 // DefaultConfig returns what counts where a file says nothing.
-func DefaultConfig() Config {
-	c := Config{
-		NATS: NATS{Listen: "127.0.0.1:4222", Prefix: "esign", Replicas: 1},
-		HTTP: HTTP{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8081", PublicURL: "http://127.0.0.1:8080"},
-		Log:  Log{Level: "info", Format: "json"},
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
+// withDefaults returns c with its zero fields filled.
+func (c Config) withDefaults() Config {
+	fill := func(field *string, value string) {
+		if *field == "" {
+			*field = value
+		}
 	}
+	fill(&c.NATS.Listen, "127.0.0.1:4222")
+	fill(&c.NATS.Prefix, "esign")
+	if c.NATS.Replicas == 0 {
+		c.NATS.Replicas = 1
+	}
+	fill(&c.HTTP.Listen, "127.0.0.1:8080")
+	fill(&c.HTTP.Admin, "127.0.0.1:8081")
+	fill(&c.HTTP.PublicURL, urlOf(c.HTTP.Listen))
 	if exe, err := os.Executable(); err == nil {
-		c.Plugins.Dir = filepath.Dir(exe)
+		fill(&c.Plugins.Dir, filepath.Dir(exe))
+	}
+	fill(&c.Log.Level, "info")
+	fill(&c.Log.Format, "json")
+	fill(&c.Version, Version)
+	clients := c.Clients
+	c.Clients = nil // the caller's stay as they are
+	for _, cl := range clients {
+		c.Clients = append(c.Clients, cl.withDefaults())
 	}
 	return c
+}
+
+func (c Client) withDefaults() Client {
+	if c.GrantType == "" {
+		c.GrantType = core.AuthorizationCode
+	}
+	if c.Policy == "" {
+		c.Policy = core.Eager
+	}
+	if c.Tenants == nil {
+		c.Tenants = []string{"default"}
+	}
+	return c
+}
+
+// urlOf returns the URL of what listens at an address. An address of all interfaces is reached by the loopback one.
+func urlOf(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "http://" + listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }
 
 // coreClients returns the clients as the engine knows them.

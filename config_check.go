@@ -1,232 +1,148 @@
 package esignd
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
+	"regexp"
+	"strconv"
 	"strings"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
-
-	"github.com/esignd/esignd/core"
 )
 
-// problems collects everything that is wrong, so that it is told at once.
-type problems struct{ list []string }
+// authServices stands for a list of services, which this version does not take.
+const authServices Auth = "services"
 
-func (p *problems) addf(at, format string, args ...any) {
-	p.list = append(p.list, "  "+at+": "+fmt.Sprintf(format, args...))
-}
+var semanticVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
-func (p *problems) err() error {
-	if len(p.list) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(p.list, "\n"))
-}
-
-// addSchema tells the leaves of a schema's error in words that name the setting.
-func (p *problems) addSchema(e *jsonschema.ValidationError, s *jsonschema.Schema, at string) {
-	where := place(at, e.InstanceLocation)
-	switch k := e.ErrorKind.(type) {
-	case *kind.AdditionalProperties:
-		for _, name := range k.Properties {
-			p.addf(strings.TrimPrefix(where+"."+name, "."), "there is no such setting%s", suggest(name, known(s, e.InstanceLocation)))
-		}
-		return
-	case *kind.Required:
-		for _, name := range k.Missing {
-			p.addf(strings.TrimPrefix(where+"."+name, "."), "is missing")
-		}
-		return
-	case *kind.AnyOf, *kind.Schema, *kind.Reference, *kind.Group, *kind.AllOf:
-		if strings.HasSuffix(where, "auth") {
-			p.addf(where, "say none, for programs on this machine only")
-			return
-		}
-		for _, cause := range e.Causes {
-			p.addSchema(cause, s, at)
-		}
-		return
-	case *kind.Type:
-		if slices.Equal(k.Want, []string{"object"}) && (strings.HasSuffix(where, "secret") || strings.HasSuffix(where, "wrap")) {
-			p.addf(where, "a secret does not stand in the file; write {env: NAME} or {file: PATH}")
-			return
-		}
-		p.addf(where, "is %s, and must be %s", k.Got, strings.Join(k.Want, " or "))
-		return
-	}
-	p.addf(where, "%s", e.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
-}
-
-// place writes a path as clients[1].settings.api_url.
-func place(at string, location []string) string {
-	var b strings.Builder
-	b.WriteString(at)
-	for _, part := range location {
-		if strings.Trim(part, "0123456789") == "" {
-			b.WriteString("[" + part + "]")
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte('.')
-		}
-		b.WriteString(part)
-	}
-	return b.String()
-}
-
-// known lists the properties of the object at a place in the schema.
-func known(s *jsonschema.Schema, location []string) []string {
-	for _, part := range location {
-		for s != nil && s.Ref != nil {
-			s = s.Ref
-		}
-		if s == nil {
-			return nil
-		}
-		if next, ok := s.Properties[part]; ok {
-			s = next
-			continue
-		}
-		s = s.Items2020
-	}
-	for s != nil && s.Ref != nil {
-		s = s.Ref
-	}
-	if s == nil {
-		return nil
-	}
-	return names(s.Properties)
-}
-
-// suggest names the nearest known setting.
-func suggest(name string, known []string) string {
-	best, distance := "", len(name)/2+2
-	for _, k := range known {
-		if d := editDistance(name, k); d < distance {
-			best, distance = k, d
-		}
-	}
-	switch {
-	case best != "":
-		return fmt.Sprintf("; did you mean %s?", best)
-	case len(known) > 0:
-		return "; there are " + strings.Join(known, ", ")
-	}
-	return ""
-}
-
-// editDistance is the Levenshtein distance.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
-}
-
-// Validate reports everything that is wrong with c.
+// Validate reports everything that is wrong with c. It does no I/O.
 func (c Config) Validate() error {
+	c = c.withDefaults()
 	var p problems
-	c.check(&p)
-	return p.err()
+	p.addShape(c.document(), configSchema, "")
+	if len(p.list) == 0 {
+		c.check(&p)
+	}
+	return p.err(nil)
 }
 
+// check finds what the schema cannot.
 func (c Config) check(p *problems) {
-	if c.DataDir == "" {
-		p.addf("data_dir", "is missing: name a folder that belongs to this esignd alone")
+	if c.NATS.URL != "" {
+		c.checkExternal(p)
+	} else {
+		c.checkEmbedded(p)
 	}
-	c.checkNATS(p)
 	c.checkHTTP(p)
+	if !semanticVersion.MatchString(c.Version) {
+		p.addf("Version", "%q is not a semantic version such as 1.2.3", c.Version)
+	}
 	seen := map[string]int{}
 	for i, cl := range c.Clients {
 		at := fmt.Sprintf("clients[%d]", i)
 		if first, ok := seen[cl.Name]; ok {
-			p.addf(at+".name", "%q is the name of clients[%d] too; names are unique", cl.Name, first)
+			p.addf(at+".name", "%q is the name of clients[%d] too; give each a name of its own", cl.Name, first)
+		} else {
+			seen[cl.Name] = i
 		}
-		seen[cl.Name] = i
 		cl.check(at, p)
 	}
 }
 
-func (c Config) checkNATS(p *problems) {
-	if c.NATS.URL != "" {
-		if c.Keys.Keyset == "" || c.Keys.Wrap.IsZero() {
-			p.addf("keys", "an external NATS server needs keys of yours: set keys.keyset to a file that all replicas share, and keys.wrap to {env: NAME} or {file: PATH} of 32 random bytes in base64 (openssl rand -base64 32)")
-		}
-		return
+func (c Config) checkExternal(p *problems) {
+	if c.Keys.Keyset == "" {
+		p.addf("keys.keyset", "is missing: with an external NATS server (nats.url), name a file that all replicas share")
 	}
+	if c.Keys.Wrap.IsZero() && !p.has("keys.wrap") {
+		p.addf("keys.wrap", "is missing: with an external NATS server (nats.url), write {env: NAME} or {file: PATH} of 32 random bytes in base64 (openssl rand -base64 32)")
+	}
+	if (c.NATS.TLS.Cert == "") != (c.NATS.TLS.Key == "") {
+		p.addf("nats.tls", "cert and key go together; name both, or neither")
+	}
+}
+
+func (c Config) checkEmbedded(p *problems) {
 	switch {
 	case c.NATS.Auth == "":
-		p.addf("nats.auth", "is missing: say none to let every program on this machine ask for tokens; esignd does not start on a guess")
+		p.addf("nats.auth", "is missing: %s; esignd does not start on a guess", authWords)
 	case c.NATS.Auth != AuthNone:
 		p.addf("nats.auth", "services are not built in this version; say none and listen on loopback, or use an external NATS server (nats.url) with its own permissions")
-	case !loopback(c.NATS.Listen):
+	case checkAddress(p, "nats.listen", c.NATS.Listen, "127.0.0.1:4222") && !loopback(c.NATS.Listen):
 		p.addf("nats.listen", "%q with nats.auth none would give every token to the network; listen on a loopback address such as 127.0.0.1:4222", c.NATS.Listen)
 	}
 	if c.NATS.Replicas != 1 {
-		p.addf("nats.replicas", "the embedded server keeps one copy; more need an external cluster (nats.url)")
+		p.addf("nats.replicas", "the embedded server keeps one copy; say 1, or use an external cluster (nats.url)")
+	}
+	for _, s := range []struct{ at, value string }{
+		{"nats.credentials", c.NATS.Credentials}, {"nats.tls.ca", c.NATS.TLS.CA}, {"nats.tls.cert", c.NATS.TLS.Cert}, {"nats.tls.key", c.NATS.TLS.Key},
+	} {
+		if s.value != "" {
+			p.addf(s.at, "is for an external server; set nats.url, or leave it out")
+		}
 	}
 }
 
 func (c Config) checkHTTP(p *problems) {
-	for _, a := range []struct{ at, address string }{{"http.listen", c.HTTP.Listen}, {"http.admin", c.HTTP.Admin}, {"nats.listen", c.NATS.Listen}} {
-		if _, _, err := net.SplitHostPort(a.address); err != nil {
-			p.addf(a.at, "%q is not host:port", a.address)
-		}
-	}
-	if !loopback(c.HTTP.Admin) {
+	checkAddress(p, "http.listen", c.HTTP.Listen, "127.0.0.1:8080")
+	if checkAddress(p, "http.admin", c.HTTP.Admin, "127.0.0.1:8081") && !loopback(c.HTTP.Admin) {
 		p.addf("http.admin", "%q can be reached from the network, and the console asks nobody who they are; listen on a loopback address such as 127.0.0.1:8081", c.HTTP.Admin)
 	}
-	checkPublic(p, "http.public_url", c.HTTP.PublicURL)
+	if !p.has("http.listen") {
+		checkBrowserURL(p, "http.public_url", c.HTTP.PublicURL)
+	}
+	if u, err := url.Parse(c.HTTP.PublicURL); err == nil && u.RawQuery != "" {
+		p.addf("http.public_url", "has a query; paths are appended to it, so leave that out")
+	}
 	for i, u := range c.HTTP.ReturnTo {
-		checkPublic(p, fmt.Sprintf("http.return_to[%d]", i), u)
+		checkBrowserURL(p, fmt.Sprintf("http.return_to[%d]", i), u)
 	}
 }
 
-// checkPublic checks a URL that browsers are sent to: https, or http on this machine.
-func checkPublic(p *problems, at, raw string) {
+// checkAddress reports whether an address is host:port.
+func checkAddress(p *problems, at, address, example string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		p.addf(at, "%q is not host:port, such as %s", address, example)
+	}
+	return err == nil
+}
+
+// checkBrowserURL checks a URL that browsers are sent to: https, or http on this machine.
+func checkBrowserURL(p *problems, at, raw string) {
 	u, err := url.Parse(raw)
 	switch {
+	case hasUser(raw):
+		// There may be a password with it, so the URL is not repeated.
+		p.addf(at, "names a user (before the @); leave that out")
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		p.addf(at, "%q is not an http or https URL", raw)
+		p.addf(at, "%q is not a URL that begins with https:// or http://", raw)
 	case u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "0")):
-		p.addf(at, "%q sends codes and cookies over the network in the clear; use https", raw)
+		p.addf(at, "%q sends codes and cookies over the network in the clear; use https (http is for this machine, such as http://127.0.0.1:8080)", raw)
+	case u.Fragment != "":
+		p.addf(at, "%q has a fragment (#...); leave that out", raw)
 	}
+}
+
+// hasUser reports whether there is a user, and perhaps a password, in a URL, be it one or not.
+func hasUser(raw string) bool {
+	if _, rest, ok := strings.Cut(raw, "//"); ok {
+		raw = rest
+	}
+	authority, _, _ := strings.Cut(raw, "/")
+	return strings.Contains(authority, "@")
 }
 
 func (c Client) check(at string, p *problems) {
-	if c.Name == "" || c.Vendor == "" {
-		p.addf(at, "a client needs a name and a vendor")
-	}
 	if c.ClientID == "" {
 		p.addf(at+".client_id", "is missing: the vendor gave it when the application was registered")
 	}
-	if c.ClientSecret.IsZero() {
+	if c.ClientSecret.IsZero() && !p.has(at+".client_secret") {
 		p.addf(at+".client_secret", "is missing: write {env: NAME} or {file: PATH}")
 	}
 	for i, u := range c.RedirectURIs {
-		if parsed, err := url.Parse(u); err != nil || !parsed.IsAbs() || parsed.Fragment != "" {
-			p.addf(fmt.Sprintf("%s.redirect_uris[%d]", at, i), "%q is not an absolute URL without a fragment", u)
-		}
+		checkBrowserURL(p, fmt.Sprintf("%s.redirect_uris[%d]", at, i), u)
 	}
 }
 
@@ -238,39 +154,4 @@ func loopback(address string) bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// CheckSettings checks each client against what its vendor's adapter says of itself: grant type and settings.
-func (c Config) CheckSettings(ctx context.Context, adapters core.Adapters) error {
-	var p problems
-	for i, cl := range c.Clients {
-		at := fmt.Sprintf("clients[%d]", i)
-		adapter, err := adapters.Adapter(cl.Vendor)
-		if err != nil {
-			p.addf(at+".vendor", "%v", err)
-			continue
-		}
-		md, err := adapter.Metadata(ctx)
-		if err != nil {
-			p.addf(at+".vendor", "the plugin of %s does not answer: %v", cl.Vendor, err)
-			continue
-		}
-		if !md.Supports(cl.GrantType) {
-			p.addf(at+".grant_type", "%s does not take %s; it takes %v", cl.Vendor, cl.GrantType, md.GrantTypes)
-		}
-		settings := map[string]any{}
-		for name, value := range cl.Settings {
-			settings[name] = value
-		}
-		for name := range cl.SecretSettings {
-			settings[name] = "given as a secret"
-		}
-		if len(md.SettingsSchema) == 0 {
-			continue
-		}
-		if err := checkShape(settings, md.SettingsSchema, at+".settings"); err != nil {
-			p.list = append(p.list, err.Error())
-		}
-	}
-	return p.err()
 }

@@ -1,33 +1,31 @@
 package esignd
 
 import (
-	"bytes"
-	_ "embed"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"github.com/esignd/esignd/core"
+	"go.yaml.in/yaml/v3"
 )
 
-//go:embed schema/config.json
-var configSchema []byte
-
 // overridable are the settings that ESIGND_… variables override: the path in capitals, joined by _.
-var overridable = []string{
-	"data_dir", "nats.url", "nats.listen", "nats.auth", "nats.prefix", "nats.credentials", "nats.tls.ca", "nats.tls.cert",
-	"nats.tls.key", "http.listen", "http.admin", "http.public_url", "plugins.dir", "keys.keyset", "log.level", "log.format",
+var overridable = [...]string{
+	"data_dir", "nats.url", "nats.listen", "nats.auth", "nats.prefix", "nats.replicas", "nats.credentials", "nats.tls.ca",
+	"nats.tls.cert", "nats.tls.key", "http.listen", "http.admin", "http.public_url", "plugins.dir", "keys.keyset",
+	"log.level", "log.format",
 }
 
-// LoadConfig reads the file at path and the variables in environ, which is of the form of os.Environ. Every mistake is
-// told at once: where it is, what is wrong and what to do.
+// variableOf returns the name of the variable that overrides a setting.
+func variableOf(path string) string {
+	return "ESIGND_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+}
+
+// LoadConfig reads the file at path and the variables in environ, which is of the form of os.Environ. The error tells
+// all mistakes of form at once, or, where there is none, all others: where each is, what is wrong and what to do.
 func LoadConfig(path string, environ []string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -41,31 +39,28 @@ func LoadConfig(path string, environ []string) (Config, error) {
 }
 
 func parseConfig(text []byte, environ []string) (Config, error) {
-	raw, err := yaml.Parser().Unmarshal(text)
+	src, raw, err := readYAML(text)
 	if err != nil {
-		return Config{}, fmt.Errorf("  not YAML: %w", err)
-	}
-	if raw == nil {
-		raw = map[string]any{}
-	}
-	env := environment(environ)
-	override(raw, env)
-	if err := checkShape(raw, configSchema, ""); err != nil {
 		return Config{}, err
 	}
-	if nats, ok := raw["nats"].(map[string]any); ok {
-		if _, listed := nats["auth"].(map[string]any); listed {
-			nats["auth"] = "services"
-		}
+	env := environment(environ)
+	src.override(raw, env)
+	var p problems
+	p.addShape(raw, configSchema, "")
+	if err := p.err(src); err != nil {
+		return Config{}, err
 	}
 	cfg, err := decodeConfig(raw)
 	if err != nil {
 		return Config{}, err
 	}
-	var problems problems
-	cfg.resolve(raw, env, &problems)
-	cfg.check(&problems)
-	return cfg, problems.err()
+	cfg.resolve(raw, env, &p)
+	cfg = cfg.withDefaults()
+	cfg.check(&p)
+	if err := p.err(src); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
 }
 
 func environment(environ []string) map[string]string {
@@ -78,135 +73,181 @@ func environment(environ []string) map[string]string {
 	return env
 }
 
-// override puts ESIGND_ variables over what the file says.
-func override(raw map[string]any, env map[string]string) {
+// source knows where a setting was said. The zero source knows nothing.
+type source struct {
+	root       *yaml.Node        // of the document; nil: none
+	overridden map[string]string // variables by the path of the setting
+}
+
+// readYAML reads a configuration file. What is empty in it is taken as not there: a section whose settings are all
+// commented out.
+func readYAML(text []byte) (*source, map[string]any, error) {
+	src := &source{overridden: map[string]string{}}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, nil, notYAML(err)
+	}
+	raw := map[string]any{}
+	if len(doc.Content) == 0 {
+		return src, raw, nil
+	}
+	src.root = doc.Content[0]
+	keepText(src.root, false)
+	var value any
+	if err := doc.Decode(&value); err != nil {
+		return nil, nil, notYAML(err)
+	}
+	if value == nil {
+		return src, raw, nil
+	}
+	raw, ok := plain(value).(map[string]any)
+	if !ok {
+		return nil, nil, errors.New("  holds no settings: write name: value, one a line, beginning with data_dir: and a folder")
+	}
+	return src, raw, nil
+}
+
+// notYAML says what the parser says in one line. It names keys, and shows no value.
+func notYAML(err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "unmarshal errors:\n  "), "\n  ", "; ")
+	switch {
+	case strings.Contains(text, "cannot start any token"):
+		text += "; if it is a tab, indent by spaces"
+	case strings.HasPrefix(text, "unknown anchor"): // it may be a secret that begins with *
+		text = "an alias has no anchor; a value that begins with * stands in quotes"
+	}
+	return errors.New("  not YAML: " + text)
+}
+
+// keepText makes strings of what YAML takes for dates and fractions, since no setting is one, and of all that a vendor's
+// settings hold, since adapters get text: 1.10 stays 1.10.
+func keepText(n *yaml.Node, settings bool) {
+	if n.Kind == yaml.ScalarNode {
+		switch tag := n.ShortTag(); {
+		case tag == "!!timestamp" || tag == "!!float", settings && (tag == "!!int" || tag == "!!bool"):
+			n.Tag = "!!str"
+		}
+	}
+	for i, c := range n.Content {
+		isValue := n.Kind == yaml.MappingNode && i%2 == 1
+		keepText(c, settings || isValue && n.Content[i-1].Value == "settings")
+	}
+}
+
+// plain returns a decoded value in the form of JSON: the keys of maps are strings, and empty members are left out.
+func plain(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		m := map[string]any{}
+		for name, member := range v {
+			if member != nil {
+				m[name] = plain(member)
+			}
+		}
+		return m
+	case map[any]any:
+		m := map[string]any{}
+		for name, member := range v {
+			if member != nil {
+				m[fmt.Sprint(name)] = plain(member)
+			}
+		}
+		return m
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+	}
+	return value
+}
+
+// override puts ESIGND_ variables over what the file says. An empty variable is as one that is not set.
+func (s *source) override(raw map[string]any, env map[string]string) {
 	for _, path := range overridable {
-		value, ok := env["ESIGND_"+strings.ToUpper(strings.ReplaceAll(path, ".", "_"))]
-		if !ok {
+		value := env[variableOf(path)]
+		if value == "" {
 			continue
 		}
-		m := raw
-		parts := strings.Split(path, ".")
-		for _, part := range parts[:len(parts)-1] {
-			next, ok := m[part].(map[string]any)
+		m, name := raw, path
+		for {
+			section, rest, ok := strings.Cut(name, ".")
+			if !ok {
+				break
+			}
+			next, ok := m[section].(map[string]any)
 			if !ok {
 				next = map[string]any{}
-				m[part] = next
+				m[section] = next
 			}
-			m = next
+			m, name = next, rest
 		}
-		m[parts[len(parts)-1]] = value
+		s.overridden[path] = variableOf(path)
+		m[name] = value
+		if n, err := strconv.Atoi(value); err == nil && path == "nats.replicas" {
+			m[name] = n
+		}
 	}
 }
 
-// checkShape validates value against a JSON Schema. Problems are told below the path at.
-func checkShape(value any, schema []byte, at string) error {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-	if err != nil {
-		return fmt.Errorf("read the schema: %w", err)
+// where says in a word or two where a setting was said, and its line: 0 where that is not known. For a setting that is
+// missing it is the line of what it should be part of.
+func (s *source) where(at string) (string, int) {
+	if s == nil {
+		return "", 0
 	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("schema.json", doc); err != nil {
-		return fmt.Errorf("read the schema: %w", err)
+	if name, ok := s.overridden[at]; ok {
+		return name, 0
 	}
-	compiled, err := compiler.Compile("schema.json")
-	if err != nil {
-		return fmt.Errorf("compile the schema: %w", err)
+	node, line := s.root, 0
+	for _, step := range strings.FieldsFunc(at, func(r rune) bool { return strings.ContainsRune(".[]", r) }) {
+		key, value := child(node, step)
+		if value == nil {
+			break
+		}
+		node, line = value, key.Line
 	}
-	err = compiled.Validate(value)
-	var invalid *jsonschema.ValidationError
-	if !errors.As(err, &invalid) {
-		return err
+	if line == 0 {
+		return "", 0
 	}
-	var problems problems
-	problems.addSchema(invalid, compiled, at)
-	return problems.err()
+	return fmt.Sprintf("line %d", line), line
 }
 
+// child returns a member of a map or list, with the node where it begins.
+func child(n *yaml.Node, step string) (key, value *yaml.Node) {
+	for n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch {
+	case n == nil:
+	case n.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == step {
+				return n.Content[i], n.Content[i+1]
+			}
+		}
+	case n.Kind == yaml.SequenceNode:
+		if i, err := strconv.Atoi(step); err == nil && i < len(n.Content) {
+			return n.Content[i], n.Content[i]
+		}
+	}
+	return nil, nil
+}
+
+// decodeConfig makes a Config of a document whose form was checked. Secrets and the vendors' settings are not in it yet.
 func decodeConfig(raw map[string]any) (Config, error) {
+	if nats, ok := raw["nats"].(map[string]any); ok {
+		if _, listed := nats["auth"].(map[string]any); listed {
+			nats["auth"] = string(authServices)
+		}
+	}
 	k := koanf.New(".")
 	if err := k.Load(confmap.Provider(raw, ""), nil); err != nil {
 		return Config{}, fmt.Errorf("  %w", err)
 	}
-	cfg := DefaultConfig()
+	var cfg Config
 	if err := k.Unmarshal("", &cfg); err != nil {
 		return Config{}, fmt.Errorf("  %w", err)
 	}
-	for i := range cfg.Clients {
-		c := &cfg.Clients[i]
-		if c.GrantType == "" {
-			c.GrantType = core.AuthorizationCode
-		}
-		if c.Policy == "" {
-			c.Policy = core.Eager
-		}
-		if c.Tenants == nil {
-			c.Tenants = []string{"default"}
-		}
-	}
 	return cfg, nil
-}
-
-// resolve reads the secrets that the configuration names, and parts the vendors' settings into plain and secret ones.
-func (c *Config) resolve(raw map[string]any, env map[string]string, p *problems) {
-	if keys, ok := raw["keys"].(map[string]any); ok {
-		c.Keys.Wrap = resolveSecret(keys["wrap"], env, "keys.wrap", p)
-	}
-	clients, _ := raw["clients"].([]any)
-	for i, item := range clients {
-		m, ok := item.(map[string]any)
-		if !ok {
-			continue
-		}
-		at := fmt.Sprintf("clients[%d]", i)
-		c.Clients[i].ClientSecret = resolveSecret(m["client_secret"], env, at+".client_secret", p)
-		settings, _ := m["settings"].(map[string]any)
-		c.Clients[i].Settings, c.Clients[i].SecretSettings = map[string]string{}, map[string]core.Secret{}
-		for name, value := range settings {
-			if _, secret := value.(map[string]any); secret {
-				c.Clients[i].SecretSettings[name] = resolveSecret(value, env, at+".settings."+name, p)
-				continue
-			}
-			c.Clients[i].Settings[name] = fmt.Sprint(value)
-		}
-	}
-}
-
-// resolveSecret reads what {env: NAME} or {file: PATH} names.
-func resolveSecret(ref any, env map[string]string, at string, p *problems) core.Secret {
-	m, ok := ref.(map[string]any)
-	if !ok {
-		return core.Secret{}
-	}
-	if name, ok := m["env"].(string); ok {
-		value := env[name]
-		if value == "" {
-			p.addf(at, "the environment variable %s is not set; set it, or name another", name)
-		}
-		return core.NewSecret(value)
-	}
-	path, _ := m["file"].(string)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		p.addf(at, "the file cannot be read: %v", err)
-		return core.Secret{}
-	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o007 != 0 {
-		p.addf(at, "the file %s is open to every user of this machine (mode %v); chmod o-rwx it", path, info.Mode().Perm())
-	}
-	value := strings.TrimRight(string(text), "\r\n")
-	if value == "" {
-		p.addf(at, "the file %s is empty", path)
-	}
-	return core.NewSecret(value)
-}
-
-// names lists the keys of a map, sorted.
-func names[V any](m map[string]V) []string {
-	ns := make([]string, 0, len(m))
-	for n := range m {
-		ns = append(ns, n)
-	}
-	slices.Sort(ns)
-	return ns
 }

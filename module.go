@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 
 	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/dig"
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxevent"
 
@@ -21,55 +23,83 @@ import (
 // Module is the daemon for a program that is wired with fx. It needs a [Config] (fx.Supply), and provides the
 // *core.Manager, the *bus.Bus and the *host.Set, so that the program can use the engine it embeds.
 var Module = fx.Module("esignd",
-	fx.Provide(newTelemetry, newLogger, newBus, newPlugins, newManager, newService, newWeb),
+	fx.Provide(check, newTelemetry, newLogger, newBus, newPlugins, newManager, newService, newWeb),
 	fx.Invoke(func(*bus.Service, *web.Server) {}),
 )
 
 // Daemon is a daemon that is not wired into anything else.
 type Daemon struct {
-	app     *fx.App
-	bus     *bus.Bus
-	web     *web.Server
-	manager *core.Manager
-	logger  *slog.Logger
+	app       *fx.App
+	telemetry *telemetry.Telemetry
+	bus       *bus.Bus
+	web       *web.Server
+	started   bool
 }
 
-// New checks cfg and makes a daemon. It listens on nothing yet.
+// New checks cfg and makes a daemon, which Close ends. It listens on nothing yet.
 func New(cfg Config) (*Daemon, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
 	d := &Daemon{}
 	d.app = fx.New(
-		fx.Supply(cfg), Module, fx.Populate(&d.bus, &d.web, &d.manager, &d.logger),
+		// Telemetry comes first and alone, so that it can be ended when another part cannot be made.
+		fx.Supply(cfg), fx.Module("telemetry", fx.Populate(&d.telemetry)), Module, fx.Populate(&d.bus, &d.web),
 		fx.WithLogger(func() fxevent.Logger { return fxevent.NopLogger }),
 	)
 	if err := d.app.Err(); err != nil {
-		return nil, err
+		// The cause is what is wrong; what fx says around it is how the parts are wired.
+		return nil, errors.Join(dig.RootCause(err), d.Close(context.Background()))
 	}
 	return d, nil
 }
 
 // Start starts the parts in the order in which they need each other, and returns when tokens can be asked for. After
-// an error nothing is left running.
-func (d *Daemon) Start(ctx context.Context) error { return d.app.Start(ctx) }
+// an error nothing is left running. It is called once.
+func (d *Daemon) Start(ctx context.Context) error {
+	d.started = true
+	return d.app.Start(ctx)
+}
 
-// Close stops the parts in reverse: requests are answered and calls to vendors committed, until ctx ends.
-func (d *Daemon) Close(ctx context.Context) error { return d.app.Stop(ctx) }
+// Close stops the parts in reverse: requests are answered and calls to vendors committed, until ctx ends. It is not
+// called while Start runs.
+func (d *Daemon) Close(ctx context.Context) error {
+	if !d.started && d.telemetry != nil {
+		return d.telemetry.Shutdown(ctx)
+	}
+	return d.app.Stop(ctx)
+}
 
 // NATSURL returns where programs connect. It is empty unless the daemon is running.
 func (d *Daemon) NATSURL() string { return d.bus.ClientURL() }
 
-// PublicURL and AdminURL return where the HTTP listeners are.
-func (d *Daemon) PublicURL() string { return "http://" + d.web.PublicAddr().String() }
+// PublicURL returns where the public listener is, while the daemon runs; browsers may reach it by another address. Before and after it is empty.
+func (d *Daemon) PublicURL() string { return urlAt(d.web.PublicAddr()) }
 
-// AdminURL returns where the console is.
-func (d *Daemon) AdminURL() string { return "http://" + d.web.AdminAddr().String() }
+// AdminURL returns where the console is, while the daemon runs; else it is empty.
+func (d *Daemon) AdminURL() string { return urlAt(d.web.AdminAddr()) }
+
+func urlAt(addr net.Addr) string {
+	if addr == nil {
+		return ""
+	}
+	return "http://" + addr.String()
+}
 
 // Logger returns the daemon's logger.
-func (d *Daemon) Logger() *slog.Logger { return d.logger }
+func (d *Daemon) Logger() *slog.Logger { return d.telemetry.Logger() }
 
-func newTelemetry(lc fx.Lifecycle, cfg Config) (*telemetry.Telemetry, trace.TracerProvider, error) {
+// checked is a configuration that was checked and whose defaults are filled.
+type checked struct{ Config }
+
+func check(cfg Config) (checked, error) {
+	if err := cfg.Validate(); err != nil {
+		return checked{}, fmt.Errorf("configuration:\n%w", err)
+	}
+	return checked{cfg.withDefaults()}, nil
+}
+
+func newTelemetry(lc fx.Lifecycle, cfg checked) (*telemetry.Telemetry, trace.TracerProvider, error) {
 	t, err := telemetry.Start(context.Background(), telemetry.Config{
 		Service: "esignd", Version: cfg.Version, Log: telemetry.LogConfig{Level: cfg.Log.Level, Format: cfg.Log.Format},
 	})
@@ -82,9 +112,9 @@ func newTelemetry(lc fx.Lifecycle, cfg Config) (*telemetry.Telemetry, trace.Trac
 
 func newLogger(t *telemetry.Telemetry) *slog.Logger { return t.Logger() }
 
-func newBus(lc fx.Lifecycle, cfg Config, log *slog.Logger) (*bus.Bus, error) {
+func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger) (*bus.Bus, error) {
 	b, err := bus.New(bus.Config{
-		DataDir: cfg.DataDir, URL: cfg.NATS.URL, Listen: cfg.NATS.Listen, Auth: bus.Auth{None: cfg.NATS.Auth == AuthNone},
+		DataDir: cfg.DataDir, URL: string(cfg.NATS.URL), Listen: cfg.NATS.Listen, Auth: bus.Auth{None: cfg.NATS.Auth == AuthNone},
 		Prefix: cfg.NATS.Prefix, Replicas: cfg.NATS.Replicas, Credentials: cfg.NATS.Credentials,
 		TLS:  bus.TLS{CA: cfg.NATS.TLS.CA, Cert: cfg.NATS.TLS.Cert, Key: cfg.NATS.TLS.Key},
 		Keys: bus.Keys{Keyset: cfg.Keys.Keyset, Wrap: cfg.Keys.Wrap}, Logger: log,
@@ -97,7 +127,7 @@ func newBus(lc fx.Lifecycle, cfg Config, log *slog.Logger) (*bus.Bus, error) {
 }
 
 // newPlugins needs the bus, since that holds the lock of data_dir, in which the sockets are.
-func newPlugins(lc fx.Lifecycle, cfg Config, log *slog.Logger, _ *bus.Bus) (*host.Set, error) {
+func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, _ *bus.Bus) (*host.Set, error) {
 	set, err := host.NewSet(host.SetConfig{
 		Dir: cfg.Plugins.Dir, SHA256: cfg.Plugins.SHA256, Vendors: cfg.Vendors(), Logger: log,
 		SocketDir: filepath.Join(cfg.DataDir, "plugins"),
@@ -117,7 +147,7 @@ func newPlugins(lc fx.Lifecycle, cfg Config, log *slog.Logger, _ *bus.Bus) (*hos
 	return set, nil
 }
 
-func newManager(lc fx.Lifecycle, cfg Config, log *slog.Logger, tp trace.TracerProvider, b *bus.Bus, set *host.Set) (*core.Manager, error) {
+func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, b *bus.Bus, set *host.Set) (*core.Manager, error) {
 	m, err := core.New(core.Config{
 		Clients: cfg.coreClients(), Adapters: set, Store: b.Store(), Publisher: b.Publisher(), Timers: b.Timers(), Spool: b.Spool(),
 		PublicURL: cfg.HTTP.PublicURL, ReturnTo: cfg.HTTP.ReturnTo, Owner: b.Owner, Logger: log, TracerProvider: tp,
@@ -129,7 +159,7 @@ func newManager(lc fx.Lifecycle, cfg Config, log *slog.Logger, tp trace.TracerPr
 	return m, nil
 }
 
-func newService(lc fx.Lifecycle, cfg Config, log *slog.Logger, tp trace.TracerProvider, b *bus.Bus, m *core.Manager) (*bus.Service, error) {
+func newService(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, b *bus.Bus, m *core.Manager) (*bus.Service, error) {
 	s, err := bus.NewService(bus.ServiceConfig{Conn: b.Conn, Manager: m, Prefix: b.Prefix(), Version: cfg.Version, Logger: log, TracerProvider: tp})
 	if err != nil {
 		return nil, err
@@ -139,7 +169,7 @@ func newService(lc fx.Lifecycle, cfg Config, log *slog.Logger, tp trace.TracerPr
 }
 
 // newWeb comes after the service: once /readyz says so, everything answers.
-func newWeb(lc fx.Lifecycle, cfg Config, log *slog.Logger, t *telemetry.Telemetry, b *bus.Bus, m *core.Manager, set *host.Set, _ *bus.Service) (*web.Server, error) {
+func newWeb(lc fx.Lifecycle, cfg checked, log *slog.Logger, t *telemetry.Telemetry, b *bus.Bus, m *core.Manager, set *host.Set, _ *bus.Service) (*web.Server, error) {
 	s, err := web.New(web.Config{
 		Manager: m, PublicURL: cfg.HTTP.PublicURL, Listen: cfg.HTTP.Listen, Admin: cfg.HTTP.Admin, Metrics: t.MetricsHandler(),
 		Version: cfg.Version, Logger: log, TracerProvider: t.TracerProvider(), MeterProvider: t.MeterProvider(),

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/esignd/esignd"
@@ -36,12 +37,23 @@ type vendorSandbox interface {
 	Client() (id, secret string)
 }
 
+// Validate finds flags that do not go together.
+func (c devCommand) Validate() error {
+	if c.Once && !c.Demo {
+		return errors.New("--once goes with --demo")
+	}
+	return nil
+}
+
 func (c devCommand) Run(ctx context.Context, s streams) (err error) {
 	if c.Lifetime == 0 {
 		c.Lifetime = time.Minute
 		if c.Demo {
 			c.Lifetime = 15 * time.Second
 		}
+	}
+	if c.HTTP, err = withPort(c.HTTP); err != nil {
+		return err
 	}
 	dir, remove, err := c.dataDir()
 	if err != nil {
@@ -120,7 +132,7 @@ func (c devCommand) config(dir string, sandboxes map[string]vendorSandbox) esign
 	cfg := esignd.DefaultConfig()
 	cfg.DataDir = dir
 	cfg.NATS.Auth, cfg.NATS.Listen = esignd.AuthNone, c.NATS
-	cfg.HTTP.Listen, cfg.HTTP.Admin, cfg.HTTP.PublicURL = c.HTTP, c.Admin, "http://"+browserHost(c.HTTP)
+	cfg.HTTP.Listen, cfg.HTTP.Admin, cfg.HTTP.PublicURL = c.HTTP, c.Admin, "" // by default that of Listen
 	cfg.Log.Format, cfg.Log.Level = "text", "info"
 	if c.Demo {
 		cfg.Log.Level = "warn"
@@ -142,13 +154,25 @@ func (c devCommand) config(dir string, sandboxes map[string]vendorSandbox) esign
 	return cfg
 }
 
-// browserHost is an address as a browser on this machine writes it.
-func browserHost(address string) string {
+// withPort returns an address with a free port in place of port 0: browsers are told of it before it is listened on.
+func withPort(address string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || host != "" {
-		return address
+	if err != nil || port != "0" {
+		return address, nil //nolint:nilerr // the configuration's check says what is wrong with it
 	}
-	return net.JoinHostPort("127.0.0.1", port)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", fmt.Errorf("find a free port on %s: %w", host, err)
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// self is how this program was called, so that what is said can be typed.
+func self() string {
+	if strings.ContainsRune(os.Args[0], filepath.Separator) && !filepath.IsAbs(os.Args[0]) {
+		return os.Args[0]
+	}
+	return "esignd"
 }
 
 // welcome says what to open and what to try.
@@ -160,16 +184,17 @@ func (c devCommand) welcome(s streams, d *esignd.Daemon, dir string) error {
 	_, err := fmt.Fprintf(s.out, `
 esignd is up, with sandboxes of Adobe Acrobat Sign, Dropbox Sign and eSignGlobal.
 
-  open     %s            the console
-  connect  esignd connect --client adobe-main --account alice@example.com%s
-  ask      esignd token get --client adobe-main --account alice@example.com%s
-  robot    esignd token get --client global-app%s
-  watch    esignd events%s
-  nats     nats --server %s sub 'esign.event.>'
-           nats --server %s req esign.api.default.token.get '{"client":"global-app"}'
+  open     %[1]s            the console
+  connect  %[2]s connect --client adobe-main --account alice@example.com%[3]s
+  ask      %[2]s token get --client adobe-main --account alice@example.com%[3]s
+  robot    %[2]s token get --client global-app%[3]s
+  watch    %[2]s events%[3]s
+  nats     nats --server %[4]s sub 'esign.event.>'
+           nats --server %[4]s req esign.api.default.token.get '{"client":"global-app"}'
 
-Clients: adobe-main, dropbox-main, global-main, global-app. State is in %s. Ctrl-C stops.
+Clients: adobe-main, dropbox-main, global-main, global-app. State is in %[5]s. Ctrl-C stops.
+The warnings about keys.wrap and plugins.sha256 matter where tokens are real.
 
-`, d.AdminURL(), server, server, server, server, d.NATSURL(), d.NATSURL(), dir)
+`, d.AdminURL(), self(), server, d.NATSURL(), dir)
 	return err
 }

@@ -16,8 +16,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/esignd/esignd"
-	"github.com/esignd/esignd/bus/client"
-	"github.com/esignd/esignd/core"
 )
 
 // cli is the command line.
@@ -30,6 +28,8 @@ type cli struct {
 	Grants  grantsCommands `cmd:"" help:"List, show, import or forget grants."`
 	Events  eventsCommand  `cmd:"" help:"Follow the events of a tenant."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // streams are what a command reads and writes.
@@ -45,6 +45,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)
@@ -55,7 +56,8 @@ func run(ctx context.Context, args []string, s streams) int {
 	var c cli
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("esignd"), kong.Description("Keeps OAuth tokens of e-signature vendors alive."),
-		kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+		kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s),
+		kong.Vars{"version": "esignd " + esignd.Version}, kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		_, _ = fmt.Fprintln(s.err, "esignd:", err)
 		return exitUsage
@@ -68,33 +70,17 @@ func run(ctx context.Context, args []string, s streams) int {
 		_, _ = fmt.Fprintf(s.err, "esignd: %v; see esignd --help\n", err)
 		return exitUsage
 	}
-	if err := parsed.Run(); err != nil {
-		_, _ = fmt.Fprintln(s.err, "esignd:", describe(err))
-		return exitFailed
+	err = parsed.Run()
+	var a answered
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &a):
+		_ = a.print(s.err) // there is nobody else to tell
+	default:
+		_, _ = fmt.Fprintln(s.err, "esignd:", err)
 	}
-	return 0
-}
-
-// describe writes an error with what to do next, where the daemon said so.
-func describe(err error) string {
-	text := err.Error()
-	var e *core.Error
-	if !errors.As(err, &e) {
-		return text
-	}
-	if e.Reason == client.ReasonNoResponders {
-		return "no esignd answers for this tenant at this NATS server; is it running, with this prefix?"
-	}
-	if e.Reason != "" {
-		text += " (" + e.Reason + ")"
-	}
-	if e.RetryAfter > 0 {
-		text += fmt.Sprintf("\n  ask again in %s", e.RetryAfter)
-	}
-	if e.ConnectURL != "" {
-		text += "\n  connect at " + e.ConnectURL
-	}
-	return text
+	return exitFailed
 }
 
 type versionCommand struct{}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/esignd/esignd"
@@ -33,7 +34,6 @@ func (c serveCommand) Run(ctx context.Context) error {
 
 // runDaemon runs a daemon until ctx ends. ready is called once tokens can be asked for, with the daemon's own context.
 func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Context, *esignd.Daemon) error) error {
-	cfg.Version = esignd.Version
 	d, err := esignd.New(cfg)
 	if err != nil {
 		return err
@@ -65,6 +65,12 @@ func (c checkCommand) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
+	// The parts check what is theirs when they are made.
+	d, err := esignd.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close(context.WithoutCancel(ctx))) }()
 	set, err := host.NewSet(host.SetConfig{
 		Dir: cfg.Plugins.Dir, SHA256: cfg.Plugins.SHA256, Vendors: cfg.Vendors(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
@@ -80,6 +86,9 @@ func (c checkCommand) Run(ctx context.Context, s streams) (err error) {
 	if err := cfg.CheckSettings(ctx, set); err != nil {
 		return fmt.Errorf("configuration %s:\n%w", c.Config, err)
 	}
-	_, err = fmt.Fprintf(s.out, "%s is in order: %d clients, vendors %v\n", c.Config, len(cfg.Clients), set.Vendors())
+	_, err = fmt.Fprintf(s.out, "%s is in order\n", c.Config)
+	for _, cl := range cfg.Clients {
+		_, _ = fmt.Fprintf(s.out, "  client %s: vendor %s, %s, tenants %s\n", cl.Name, cl.Vendor, cl.GrantType, strings.Join(cl.Tenants, ", "))
+	}
 	return err
 }

@@ -1,0 +1,242 @@
+package esignd_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxtest"
+	"go.uber.org/goleak"
+
+	"github.com/esignd/esignd"
+	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/esignglobal"
+	"github.com/esignd/esignd/plugins/esignglobal/sandbox"
+	"github.com/esignd/esignd/plugins/sdk"
+)
+
+// TestMain makes the test binary a plugin where it is started under a plugin's name.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "esignd-plugin-esignglobal" {
+		sdk.Serve(esignglobal.New(esignglobal.Config{}))
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// pluginDir returns a folder with the plugin of eSignGlobal.
+func pluginDir(t *testing.T) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := emptyDir(t)
+	if err := os.WriteFile(filepath.Join(dir, "esignd-plugin-esignglobal"), binary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// emptyDir returns a folder that others cannot write to.
+func emptyDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// daemonConfig is a configuration on free ports, without clients.
+func daemonConfig(t *testing.T) esignd.Config {
+	t.Helper()
+	return esignd.Config{
+		DataDir: filepath.Join(t.TempDir(), "data"),
+		NATS:    esignd.NATS{Auth: esignd.AuthNone, Listen: "127.0.0.1:0"},
+		HTTP:    esignd.HTTP{Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"},
+		Plugins: esignd.Plugins{Dir: emptyDir(t)},
+		Log:     esignd.Log{Level: "error"},
+	}
+}
+
+// robot is a client at a sandbox of eSignGlobal.
+func robot(t *testing.T) esignd.Client {
+	t.Helper()
+	box, err := sandbox.New(sandbox.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := box.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := box.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	id, secret := box.Client()
+	return esignd.Client{
+		Name: "robot", Vendor: "esignglobal", ClientID: id, ClientSecret: core.NewSecret(secret),
+		GrantType: core.ClientCredentials, Settings: box.Settings(),
+	}
+}
+
+func TestNewReportsEveryMistakeAndStartsNothing(t *testing.T) {
+	ignore := goleak.IgnoreCurrent()
+	_, err := esignd.New(esignd.Config{HTTP: esignd.HTTP{Admin: "0.0.0.0:1"}})
+	want := "configuration:\n  data_dir: is missing: name a folder that belongs to this esignd alone"
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	cfg := daemonConfig(t)
+	cfg.NATS.Auth, cfg.HTTP.Admin = "", "0.0.0.0:1"
+	_, err = esignd.New(cfg)
+	want = `configuration:
+  http.admin: "0.0.0.0:1" can be reached from the network, and the console asks nobody who they are; listen on a loopback address such as 127.0.0.1:8081
+  nats.auth: is missing: say none, which lets every program on this machine ask for tokens; esignd does not start on a guess`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	// A mistake that only a part of the daemon sees, once telemetry is there.
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	cfg = daemonConfig(t)
+	cfg.NATS.URL, cfg.Keys = "nats://a b", esignd.Keys{Keyset: "/k", Wrap: core.NewSecret("w")}
+	if _, err = esignd.New(cfg); err == nil || err.Error() != "nats.url is not a URL such as nats://host:4222" {
+		t.Errorf("got %v", err)
+	}
+	if err := goleak.Find(ignore); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(cfg.DataDir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the data_dir was made: %v", err)
+	}
+}
+
+func TestDaemonThatWasNotStartedCloses(t *testing.T) {
+	ignore := goleak.IgnoreCurrent()
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	d, err := esignd.New(daemonConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.NATSURL() != "" || d.PublicURL() != "" || d.AdminURL() != "" {
+		t.Errorf("before Start: got %q, %q, %q", d.NATSURL(), d.PublicURL(), d.AdminURL())
+	}
+	if err := d.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := goleak.Find(ignore); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDaemonStartsAnswersAndCloses(t *testing.T) {
+	cfg := daemonConfig(t)
+	cfg.Clients, cfg.Plugins.Dir = []esignd.Client{robot(t)}, pluginDir(t)
+	ignore := goleak.IgnoreCurrent()
+	for range 2 { // on the same data_dir
+		d, err := esignd.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := d.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		askToken(t, d)
+		if err := d.Close(ctx); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if d.NATSURL() != "" {
+			t.Errorf("after Close: got %q", d.NATSURL())
+		}
+	}
+	if err := goleak.Find(ignore); err != nil {
+		t.Error(err)
+	}
+}
+
+func askToken(t *testing.T, d *esignd.Daemon) {
+	t.Helper()
+	cl, closeConn, err := client.Dial(t.Context(), client.DialConfig{URL: d.NATSURL(), Tenant: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeConn()
+	tok, err := cl.Token(t.Context(), client.Selector{Client: "robot"})
+	if err != nil || tok.AccessToken.IsZero() {
+		t.Fatalf("token: %v", err)
+	}
+}
+
+func TestStartThatFailsLeavesNothingAndSaysWhy(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	client := robot(t)
+	for name, c := range map[string]struct {
+		spoil func(*esignd.Config)
+		want  string
+	}{
+		"busy NATS port":   {func(c *esignd.Config) { c.NATS.Listen = taken.Addr().String() }, "nats.listen"},
+		"busy admin port":  {func(c *esignd.Config) { c.HTTP.Admin = taken.Addr().String() }, "http.admin: cannot listen on "},
+		"no plugin":        {func(c *esignd.Config) { c.Clients = []esignd.Client{client} }, `there is no plugin for vendor "esignglobal": expected the file `},
+		"no plugin folder": {func(c *esignd.Config) { c.Plugins.Dir = "/nonexistent" }, `look for plugins (plugins.dir): `},
+		"wrong setting": {func(c *esignd.Config) {
+			c.Plugins.Dir, c.Clients = pluginDir(t), []esignd.Client{client}
+			c.Clients[0].Settings = map[string]string{"api_ur": "x"}
+		}, "configuration:\n  clients[0].settings.api_ur: there is no such setting; did you mean api_url?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := daemonConfig(t)
+			c.spoil(&cfg)
+			ignore := goleak.IgnoreCurrent()
+			d, err := esignd.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = d.Start(t.Context())
+			if err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "fx") {
+				t.Errorf("got\n%v\nwant\n%s…", err, c.want)
+			}
+			if err := goleak.Find(ignore); err != nil {
+				t.Error(err)
+			}
+			if err := d.Close(t.Context()); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+}
+
+func TestModuleGivesItsEngineToAnFxProgram(t *testing.T) {
+	cfg := daemonConfig(t)
+	cfg.Clients, cfg.Plugins.Dir = []esignd.Client{robot(t)}, pluginDir(t)
+	ignore := goleak.IgnoreCurrent()
+	var engine *core.Manager
+	app := fxtest.New(t, fx.NopLogger, fx.Supply(cfg), esignd.Module, fx.Populate(&engine))
+	app.RequireStart()
+	tok, err := engine.Token(t.Context(), core.Selector{Tenant: "default", Client: "robot"}, core.DefaultMinTTL)
+	if err != nil || tok.AccessToken.IsZero() {
+		t.Errorf("token: %v", err)
+	}
+	app.RequireStop()
+	if err := goleak.Find(ignore); err != nil {
+		t.Error(err)
+	}
+}
