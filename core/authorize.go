@@ -120,7 +120,7 @@ func (m *Manager) Visit(ctx context.Context, value string) (Visit, error) {
 	var cl *Client
 	cookie := randomSecret()
 	err := m.changeTicket(ctx, grant, func(t *ticket) (*ticket, error) {
-		if t == nil || subtle.ConstantTimeCompare([]byte(t.secret.Ticket), []byte(value)) != 1 {
+		if t == nil || !m.now().Before(t.LinkUntil) || subtle.ConstantTimeCompare([]byte(t.secret.Ticket), []byte(value)) != 1 {
 			return nil, gone
 		}
 		if cl = m.clientFor(t.Tenant, t.Client); cl == nil {
@@ -256,6 +256,11 @@ func (m *Manager) redeem(ctx context.Context, in *inFlight, params url.Values) (
 	if cb.Denied != "" {
 		return nil, m.denied(ctx, t, cb.Denied)
 	}
+	release, err := m.takeSlot(ctx, cl)
+	if err != nil {
+		return nil, m.authorizationFailed(ctx, t, AsVendorError(err))
+	}
+	defer release()
 	r := m.newConsent(byExchange, t, md)
 	r.response, r.failure = m.callToken(ctx, cl, adapter, TokenRequest{
 		Client: cl.Credentials, GrantType: AuthorizationCode, Code: cb.Code, RedirectURI: in.state.RedirectURI,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -310,9 +311,9 @@ func (m *Manager) die(ctx context.Context, g *grant, reason string) error {
 func (m *Manager) claimLeft(e *entry) time.Duration {
 	a := e.g.Attempt
 	m.flightMu.Lock()
-	_, kept := m.spooled[a.ID]
+	_, waits := m.kept[a.ID]
 	m.flightMu.Unlock()
-	if kept {
+	if waits {
 		return time.Second // its outcome is known here and will be committed
 	}
 	if a.Owner != m.owner && ownerFolder(a.Owner) == m.folder {
@@ -353,4 +354,10 @@ func (m *Manager) settle(ctx context.Context, e *entry) (*entry, error) {
 	}
 	m.payOrLater(ctx, written)
 	return written, nil
+}
+
+// ownerFolder is the part of a claim's owner that names its data folder.
+func ownerFolder(owner string) string {
+	folder, _, _ := strings.Cut(owner, "/")
+	return folder
 }

@@ -2,11 +2,9 @@ package core
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -96,124 +94,4 @@ func (m *Manager) payClient(ctx context.Context, cl *Client, r *clientRecord) {
 	if err != nil {
 		m.log.WarnContext(ctx, "an event about a client is owed and will be published later", "client", cl.Name, "error", err)
 	}
-}
-
-// keptResult is the form of a result in the spool. Its secret part is that of a grant's record.
-type keptResult struct {
-	Format     int           `json:"format"`
-	Kind       origin        `json:"kind"`
-	Grant      string        `json:"grant"`
-	Attempt    attempt       `json:"attempt"`
-	Consent    string        `json:"consent"`
-	Generation uint64        `json:"generation"`
-	Sent       time.Time     `json:"sent"`
-	Failure    *VendorError  `json:"failure,omitempty"`
-	Rotates    bool          `json:"rotates,omitempty"`
-	Rotated    bool          `json:"rotated,omitempty"`
-	TokenType  string        `json:"token_type,omitempty"`
-	ExpiresIn  time.Duration `json:"expires_in,omitempty"`
-	Default    time.Duration `json:"default_lifetime,omitempty"`
-	Scope      []string      `json:"scope,omitempty"`
-	APIBaseURL string        `json:"api_base_url,omitempty"`
-	AccountID  string        `json:"account_id,omitempty"`
-	Blank      *grant        `json:"blank,omitempty"`
-	ConsentFor time.Duration `json:"consent_lifetime,omitempty"`
-}
-
-// keep puts a result into the spool and has it replayed.
-func (m *Manager) keep(r result) error {
-	k := keptResult{
-		Format: grantFormat, Kind: r.kind, Grant: r.grant, Attempt: r.attempt, Consent: r.consent, Generation: r.generation,
-		Sent: r.sent, Failure: r.failure, Rotates: r.rotates, Rotated: !r.response.RefreshToken.IsZero() && !r.response.RefreshToken.Equal(r.presented),
-		TokenType: r.response.TokenType, ExpiresIn: r.response.ExpiresIn, Default: r.defaultLifetime, Scope: r.response.Scope,
-		APIBaseURL: r.response.APIBaseURL, AccountID: r.response.AccountID, Blank: r.blank, ConsentFor: r.consentLifetime,
-	}
-	public, err := json.Marshal(k)
-	if err != nil {
-		return fmt.Errorf("encode the outcome of grant %s: %w", r.grant, err)
-	}
-	secret, err := encodeTokens(tokens{Access: r.response.AccessToken, Refresh: r.response.RefreshToken})
-	if err != nil {
-		return fmt.Errorf("encode the outcome of grant %s: %w", r.grant, err)
-	}
-	m.flightMu.Lock()
-	first := len(m.spooled) == 0
-	m.spooled[r.attempt.ID] = struct{}{}
-	m.flightMu.Unlock()
-	err = m.spool.Put(Record{Key: r.grant + "." + r.attempt.ID, Public: public, Secret: secret})
-	if first && m.background.Err() == nil {
-		m.tasks.Go(m.replayAll)
-	}
-	return err
-}
-
-func (k keptResult) result(t tokens) result {
-	r := result{
-		kind: k.Kind, grant: k.Grant, attempt: k.Attempt, consent: k.Consent, generation: k.Generation, sent: k.Sent,
-		failure: k.Failure, rotates: k.Rotates, defaultLifetime: k.Default, blank: k.Blank, consentLifetime: k.ConsentFor,
-		response: TokenResponse{AccessToken: t.Access, TokenType: k.TokenType, ExpiresIn: k.ExpiresIn, Scope: k.Scope,
-			APIBaseURL: k.APIBaseURL, AccountID: k.AccountID, RefreshToken: t.Refresh},
-	}
-	if !k.Rotated {
-		r.presented = t.Refresh
-	}
-	return r
-}
-
-// replayAll replays the spool until it is empty or the Manager closes.
-func (m *Manager) replayAll() {
-	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		select {
-		case <-m.background.Done():
-			return
-		case <-time.After(jitter(pause)):
-		}
-		if err := m.replay(m.background); err == nil {
-			m.log.Info("what could not be committed is committed now")
-			return
-		}
-	}
-}
-
-// replay commits what the spool keeps. An entry goes when it is written, or has no place any more.
-func (m *Manager) replay(ctx context.Context) error {
-	records, err := m.spool.All()
-	for _, rec := range records {
-		if rerr := m.replayOne(ctx, rec); rerr != nil {
-			err = errors.Join(err, rerr)
-		}
-	}
-	return err
-}
-
-func (m *Manager) replayOne(ctx context.Context, rec Record) error {
-	var k keptResult
-	if err := decodePublic(rec, &k, func() int { return k.Format }, grantFormat); err != nil {
-		return err
-	}
-	t, err := decodeTokens(rec.Secret)
-	if err != nil {
-		return fmt.Errorf("kept outcome %s: %w", rec.Key, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, commitWithin)
-	defer cancel()
-	e, err := m.commitNow(ctx, k.result(t))
-	var refused *Error
-	if err != nil && !errors.As(err, &refused) {
-		return fmt.Errorf("commit the kept outcome of grant %s: %w", k.Grant, err)
-	}
-	if err := m.spool.Remove(rec.Key); err != nil {
-		return err
-	}
-	m.flightMu.Lock()
-	delete(m.spooled, k.Attempt.ID)
-	m.flightMu.Unlock()
-	m.follow(ctx, e)
-	return nil
-}
-
-// ownerFolder is the part of a claim's owner that names its data folder.
-func ownerFolder(owner string) string {
-	folder, _, _ := strings.Cut(owner, "/")
-	return folder
 }

@@ -44,6 +44,12 @@ func (m *Manager) write(ctx context.Context, g *grant) (*entry, error) {
 	defer cancel()
 	at := time.Now()
 	rev, err := m.store.Put(ctx, rec)
+	if errors.Is(err, ErrConflict) {
+		// Whoever decides anew is to see what was written meanwhile, even before the watch tells it.
+		if _, rerr := m.read(ctx, g.ID); rerr != nil && !errors.Is(rerr, ErrNoRecord) {
+			return nil, rerr
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("write grant %s: %w", g.ID, err)
 	}

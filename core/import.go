@@ -122,6 +122,11 @@ func (m *Manager) importGrant(ctx context.Context, t *target, r ImportRequest) (
 
 // refreshImport presents the imported refresh token. What was refused is not kept: the caller has it still.
 func (m *Manager) refreshImport(ctx context.Context, t *target, adapter Adapter, res *result, refresh Secret) error {
+	release, err := m.takeSlot(ctx, t.client)
+	if err != nil {
+		return m.refusal(ctx, nil, err)
+	}
+	defer release()
 	resp, v := m.callToken(ctx, t.client, adapter, TokenRequest{
 		Client: t.client.Credentials, GrantType: RefreshToken, RefreshToken: refresh, APIBaseURL: res.response.APIBaseURL,
 	})

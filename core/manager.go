@@ -98,9 +98,11 @@ type Manager struct {
 	meta   map[string]Metadata // by vendor; guarded by metaMu
 
 	flightMu sync.Mutex
-	flights  map[string]*flight  // by grant; guarded by flightMu
-	spooled  map[string]struct{} // attempts whose outcome waits in the spool; guarded by flightMu
-	closed   bool                // guarded by flightMu
+	flights  map[string]*flight // by grant; guarded by flightMu
+	kept     map[string]kept    // outcomes that wait to be committed, by attempt; guarded by flightMu
+	// replaying says that a goroutine commits what waits; guarded by flightMu.
+	replaying bool
+	closed    bool // guarded by flightMu
 
 	background context.Context // ends with Close; for work that no caller waits for
 	stop       context.CancelFunc
@@ -118,7 +120,7 @@ func New(cfg Config) (*Manager, error) {
 		timers: cfg.Timers, spool: cfg.Spool, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), returnTo: cfg.ReturnTo,
 		ownerOf: cfg.Owner, log: cfg.Logger, cache: newCache(), slots: map[string]*semaphore.Weighted{},
 		breakers: map[string]*gobreaker.TwoStepCircuitBreaker[any]{}, meta: map[string]Metadata{},
-		flights: map[string]*flight{}, spooled: map[string]struct{}{},
+		flights: map[string]*flight{}, kept: map[string]kept{},
 	}
 	m.fillDefaults(cfg)
 	for _, c := range cfg.Clients {
@@ -202,6 +204,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	if err := m.replay(ctx); err != nil {
 		m.log.ErrorContext(ctx, "token sets that were not committed before the last stop wait in data_dir/uncommitted; esignd goes on trying", "error", err)
+		m.replayLater()
 	}
 	m.tasks.Go(m.sweep)
 	for _, vendor := range m.vendors() {

@@ -256,13 +256,11 @@ func (m *Manager) nextAttempt(g *grant, cl *Client) time.Time {
 
 // attempt claims the grant, calls the vendor, and commits what came of it.
 func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) (*entry, error) {
-	slots := m.slots[t.client.Vendor]
-	waiting, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if err := slots.Acquire(waiting, 1); err != nil {
-		return nil, &VendorError{Outcome: NotSent, Code: CodeTimeout, Detail: "too many calls to this vendor are under way"}
+	release, err := m.takeSlot(ctx, t.client)
+	if err != nil {
+		return nil, err
 	}
-	defer slots.Release(1)
+	defer release()
 	claimed, err := m.claim(ctx, e, a)
 	if err != nil {
 		return nil, err
@@ -281,6 +279,17 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 		return committed, r.failure
 	}
 	return committed, nil
+}
+
+// takeSlot waits for the right to call a vendor: so many calls at once, so that one that hangs holds up no other.
+func (m *Manager) takeSlot(ctx context.Context, cl *Client) (release func(), err error) {
+	slots := m.slots[cl.Vendor]
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := slots.Acquire(ctx, 1); err != nil {
+		return nil, &VendorError{Outcome: NotSent, Code: CodeTimeout, Detail: "too many calls to this vendor are under way"}
+	}
+	return func() { slots.Release(1) }, nil
 }
 
 // claim writes the attempt into the grant's record, and owes token.expiring where it is due. Where the write's fate

@@ -344,3 +344,34 @@ func TestRestartAfterACrashInTheCall(t *testing.T) {
 		})
 	}
 }
+
+// fullDisk is a spool that takes nothing.
+type fullDisk struct{ core.Spool }
+
+func (fullDisk) Put(core.Record) error { return errors.New("no space left on device") }
+
+func TestTokenSetThatNeitherStoreNorSpoolTakesIsKeptWhileTheProcessLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &flakyStore{Store: core.NewMemoryStore()}
+		w := newWorld(t, func(c *core.Config) { c.Store, c.Spool = store, fullDisk{core.NewMemorySpool()} })
+		defer w.close()
+		w.imported()
+		time.Sleep(5 * time.Second)
+		w.vendor.set(func(v *vendor) {
+			v.after = func(context.Context, core.TokenRequest) error {
+				store.set(func(s *flakyStore) { s.broken = true })
+				return nil
+			}
+		})
+		if tok, err := w.m.Refresh(t.Context(), w.sel()); err != nil || tok.Generation != 1 {
+			t.Errorf("generation %d, %v", tok.Generation, err)
+		}
+		time.Sleep(5 * time.Minute)
+		store.set(func(s *flakyStore) { s.broken = false })
+		w.vendor.set(func(v *vendor) { v.after = nil })
+		time.Sleep(time.Minute)
+		if tok := w.token(); tok.Generation != 2 || w.vendor.presentedTwice() != 0 {
+			t.Errorf("generation %d, %d second presentations; want 2 and none", tok.Generation, w.vendor.presentedTwice())
+		}
+	})
+}

@@ -149,6 +149,11 @@ func (m *Manager) revokeAtVendor(ctx context.Context, g *grant) (revocation, *Ve
 	if req.Token.IsZero() {
 		req.Token, req.TokenTypeHint = g.tokens.Access, "access_token"
 	}
+	release, err := m.takeSlot(ctx, cl)
+	if err != nil {
+		return revocationLater, AsVendorError(err)
+	}
+	defer release()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	ctx, span := m.span(ctx, "call vendor to revoke")

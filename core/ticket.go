@@ -14,13 +14,15 @@ const mostStates = 16
 
 // ticket is an authorization in progress: there is one per grant. It never touches the grant, which may be active.
 type ticket struct {
-	Format    int       `json:"format"`
-	Grant     string    `json:"grant"`
-	Tenant    string    `json:"tenant"`
-	Client    string    `json:"client"`
-	Account   string    `json:"account"`
-	Scopes    []string  `json:"scopes,omitempty"`
-	ReturnTo  string    `json:"return_to,omitempty"`
+	Format   int      `json:"format"`
+	Grant    string   `json:"grant"`
+	Tenant   string   `json:"tenant"`
+	Client   string   `json:"client"`
+	Account  string   `json:"account"`
+	Scopes   []string `json:"scopes,omitempty"`
+	ReturnTo string   `json:"return_to,omitempty"`
+	// LinkUntil is when the connect URL ends, and ExpiresAt when the last of its visits does.
+	LinkUntil time.Time `json:"link_until"`
 	ExpiresAt time.Time `json:"expires_at"`
 	// States are the redirects to the vendor that may still come back. Each is known by its digest.
 	States []openState `json:"states,omitempty"`
@@ -151,12 +153,17 @@ func (m *Manager) openTicket(ctx context.Context, tg *target, ask ticketAsk) (Au
 		open := t != nil
 		if !open {
 			t = &ticket{Grant: tg.id, Tenant: tg.tenant, Client: tg.client.Name, Account: tg.account,
-				ExpiresAt: m.now().Add(ticketLife), secret: ticketSecret{Ticket: tg.id + "." + randomSecret()}}
+				ExpiresAt: m.now().Add(ticketLife)}
+		}
+		open = open && m.now().Before(t.LinkUntil)
+		if !open {
+			t.secret.Ticket, t.LinkUntil = tg.id+"."+randomSecret(), m.now().Add(ticketLife)
+			t.ExpiresAt = t.LinkUntil
 		}
 		if ask.given {
 			t.Scopes, t.ReturnTo = ask.scopes, ask.returnTo
 		}
-		a.ExpiresAt = t.ExpiresAt
+		a.ExpiresAt = t.LinkUntil
 		if m.publicURL != "" {
 			a.ConnectURL = m.publicPath("connect", t.secret.Ticket)
 		}

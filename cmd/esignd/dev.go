@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/esignd/esignd"
@@ -52,7 +53,7 @@ func (c devCommand) Run(ctx context.Context, s streams) (err error) {
 			c.Lifetime = 15 * time.Second
 		}
 	}
-	if c.HTTP, err = withPort(c.HTTP); err != nil {
+	if err := errors.Join(c.claim("--nats", &c.NATS), c.claim("--http", &c.HTTP), c.claim("--admin", &c.Admin)); err != nil {
 		return err
 	}
 	dir, remove, err := c.dataDir()
@@ -116,7 +117,7 @@ func startSandboxes(dir string, lifetime time.Duration) (map[string]vendorSandbo
 	started := map[string]vendorSandbox{}
 	for vendor, sb := range map[string]vendorSandbox{"adobesign": a, "dropboxsign": d, "esignglobal": g} {
 		if err := sb.Start(); err != nil {
-			err = fmt.Errorf("start the sandbox of %s: %w", vendor, err)
+			err = fmt.Errorf("start the sandbox of %s (is another esignd dev running on this folder?): %w", vendor, err)
 			for _, other := range started {
 				err = errors.Join(err, other.Close())
 			}
@@ -154,17 +155,18 @@ func (c devCommand) config(dir string, sandboxes map[string]vendorSandbox) esign
 	return cfg
 }
 
-// withPort returns an address with a free port in place of port 0: browsers are told of it before it is listened on.
-func withPort(address string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || port != "0" {
-		return address, nil //nolint:nilerr // the configuration's check says what is wrong with it
+// claim sees that an address is free, and puts a free port in place of port 0: browsers are told of it before it is
+// listened on.
+func (devCommand) claim(flag string, address *string) error {
+	l, err := net.Listen("tcp", *address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s %s is in use; is another esignd running? Stop it, or choose another address (port 0 takes a free one)", flag, *address)
 	}
-	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return "", fmt.Errorf("find a free port on %s: %w", host, err)
+		return fmt.Errorf("%s: %w", flag, err)
 	}
-	return l.Addr().String(), l.Close()
+	*address = l.Addr().String()
+	return l.Close()
 }
 
 // self is how this program was called, so that what is said can be typed.
