@@ -228,7 +228,7 @@ func (m *Manager) applyTokens(ctx context.Context, g *grant, r result, reason st
 	g.Age = time.Since(r.sent)
 	g.CommitAge = g.Age
 	g.IssuedAt = m.now().Add(-g.Age).Truncate(time.Millisecond)
-	g.Uncertain, g.Expiring, g.Failures = false, false, failures{}
+	g.Uncertain, g.Expiring, g.VendorRevoked, g.Failures = false, false, false, failures{}
 	g.owe(m.event(ctx, TokenIssued, reason))
 	return nil
 }

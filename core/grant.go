@@ -129,6 +129,8 @@ type grant struct {
 	// RevocationOwed says that the vendor has not been told of the revocation yet.
 	RevocationOwed   bool   `json:"revocation_owed,omitempty"`
 	RevocationReason string `json:"revocation_reason,omitempty"`
+	// VendorRevoked says that the vendor ended the tokens of a grant that is revoked.
+	VendorRevoked bool `json:"vendor_revoked,omitempty"`
 	// ForgetOwed says that the grant becomes a tombstone when its revocation is settled.
 	ForgetOwed bool `json:"forget_owed,omitempty"`
 

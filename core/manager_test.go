@@ -236,6 +236,9 @@ func TestRevokeEndsTheTokenAtTheVendorFirstAndTellsOnce(t *testing.T) {
 		w.vendor.set(func(*vendor) { down = false })
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
+		if info, err := w.m.Revoke(t.Context(), w.sel(), "again"); err != nil || !*info.VendorRevoked {
+			t.Errorf("revoked again: %+v %v, want the same answer", info, err)
+		}
 		want := []string{"token.issued imported", "token.revoked contract ended"}
 		if diff := cmp.Diff(want, w.events.types()); diff != "" {
 			t.Error(diff)

@@ -99,12 +99,10 @@ const (
 // *VendorError says that the vendor could not be told yet.
 func (m *Manager) finishRevocation(ctx context.Context, e *entry) (GrantInfo, error) {
 	var warnings []Warning
-	vendorRevoked := false
 	var verr *VendorError
 	if e.g.RevocationOwed {
 		var how revocation
 		how, verr = m.revokeAtVendor(ctx, e.g)
-		vendorRevoked = how == revokedThere
 		if how != revokedThere && how != revocationLater {
 			warnings = append(warnings, WarnVendorCannotRevoke)
 		}
@@ -115,7 +113,7 @@ func (m *Manager) finishRevocation(ctx context.Context, e *entry) (GrantInfo, er
 			return GrantInfo{}, err
 		}
 	}
-	info := m.info(e)
+	info, vendorRevoked := m.info(e), e.g.VendorRevoked
 	info.VendorRevoked = &vendorRevoked
 	info.Warnings = append(warnings, info.Warnings...)
 	if verr != nil {
@@ -185,7 +183,7 @@ func (m *Manager) settleRevocation(ctx context.Context, g *grant, how revocation
 		g.Failures.Next = m.now().Add(ruleFor(v).backoff(g.Failures.Count, v.RetryAfter))
 		return true, nil
 	}
-	g.RevocationOwed, g.Failures = false, failures{}
+	g.RevocationOwed, g.VendorRevoked, g.Failures = false, how == revokedThere, failures{}
 	g.owe(m.revokedEvent(ctx, g, how == revokedThere))
 	g.tokens = tokens{}
 	return true, nil
