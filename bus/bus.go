@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"sync"
 	"sync/atomic"
 
@@ -119,8 +120,18 @@ func (b *Bus) ClientURL() string {
 	case s.server != nil:
 		return s.server.srv.ClientURL()
 	default:
-		return s.public.ConnectedUrlRedacted()
+		return withoutUser(s.public.ConnectedUrl())
 	}
+}
+
+// withoutUser drops the user from a URL: a token is written there too.
+func withoutUser(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return u.String()
 }
 
 // Ready returns nil while both connections are up, else what is wrong. It does no I/O.

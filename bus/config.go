@@ -100,6 +100,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if !c.Keys.Wrap.IsZero() {
+		if _, err := parseWrapKey(c.Keys.Wrap); err != nil {
+			return c, err
+		}
+	}
 	if c.URL != "" {
 		return c, c.checkExternal()
 	}
