@@ -88,7 +88,7 @@ func (m *Manager) authorizationURL(ctx context.Context, cl *Client, grant string
 	if err != nil {
 		return "", m.storeError(ctx, err)
 	}
-	req := AuthorizationRequest{Client: cl.Credentials, RedirectURI: st.RedirectURI, State: state, Scope: tk.Scopes}
+	req := AuthorizationRequest{Client: cl.Credentials, RedirectURI: st.RedirectURI, State: state, Scope: st.Scopes}
 	if req.Scope == nil {
 		req.Scope = cl.Scopes
 	}
@@ -245,6 +245,10 @@ func (m *Manager) redeem(ctx context.Context, in *inFlight, params url.Values) (
 	defer m.work.Done()
 	ctx = context.WithoutCancel(ctx)
 	t, cl := in.target, in.target.client
+	var err error
+	if t.entry, err = m.load(ctx, t.id); err != nil && !errors.Is(err, ErrNoRecord) {
+		return nil, m.storeError(ctx, err)
+	}
 	adapter, md, err := m.adapterOf(ctx, cl)
 	if err != nil {
 		return nil, m.authorizationFailed(ctx, t, AsVendorError(err))
@@ -264,7 +268,7 @@ func (m *Manager) redeem(ctx context.Context, in *inFlight, params url.Values) (
 	r := m.newConsent(byExchange, t, md)
 	r.response, r.failure = m.callToken(ctx, cl, adapter, TokenRequest{
 		Client: cl.Credentials, GrantType: AuthorizationCode, Code: cb.Code, RedirectURI: in.state.RedirectURI,
-		State: NewSecret(in.value), CodeVerifier: pkce(md, in.verifier), Scope: in.ticket.Scopes, APIBaseURL: cb.APIBaseURL,
+		State: NewSecret(in.value), CodeVerifier: pkce(md, in.verifier), Scope: in.state.Scopes, APIBaseURL: cb.APIBaseURL,
 	})
 	m.learn(ctx, cl, r)
 	if r.failure != nil {
@@ -273,7 +277,7 @@ func (m *Manager) redeem(ctx context.Context, in *inFlight, params url.Values) (
 	setIfGiven(&cb.APIBaseURL, r.response.APIBaseURL)
 	r.response.APIBaseURL = cb.APIBaseURL
 	if r.response.Scope == nil {
-		if r.response.Scope = in.ticket.Scopes; r.response.Scope == nil {
+		if r.response.Scope = in.state.Scopes; r.response.Scope == nil {
 			r.response.Scope = cl.Scopes
 		}
 	}

@@ -76,19 +76,23 @@ func (c *cache) now() time.Time {
 func (c *cache) nowLocked() time.Time { return c.anchor.Add(time.Since(c.anchored)).UTC() }
 
 // hear notes a word from the watch and returns how long it had been silent. It reports whether the silence was long
-// enough that the store's clock should be read anew.
-func (c *cache) hear(idle bool) (silence time.Duration, lagged bool) {
+// enough that the store's clock should be read anew. A record that was written a while ago has waited on its way, and
+// others wait behind it: it does not count as a word.
+func (c *cache) hear(u Update) (silence time.Duration, lagged bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	if !c.heard.IsZero() {
 		silence = now.Sub(c.heard)
 	}
-	c.heard = now
-	lagged = silence > watchSilence
-	if lagged {
-		c.behind = true
-	} else if idle {
+	idle := u.Record.Key == ""
+	if idle || c.nowLocked().Sub(u.Record.Time) <= watchSilence {
+		c.heard = now
+	}
+	switch {
+	case silence > watchSilence && !c.behind:
+		c.behind, lagged = true, true
+	case idle && silence <= watchSilence:
 		c.behind = false
 	}
 	return silence, lagged
@@ -122,6 +126,20 @@ func (c *cache) read(g *grant) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.setLocked(g, g.Age+max(0, c.nowLocked().Sub(g.time)), time.Now())
+}
+
+// correct takes in what the store holds after it refused a write at the revision believed; nil is nothing. A store that
+// went back in time holds an older revision: what is known here of the grant is then no more than that.
+func (c *cache) correct(id string, stored *grant, believed uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.grants[id]
+	if old != nil && old.g.revision <= believed && (stored == nil || stored.revision < believed) {
+		delete(c.grants, id)
+	}
+	if stored != nil {
+		c.setLocked(stored, stored.Age+max(0, c.nowLocked().Sub(stored.time)), time.Now())
+	}
 }
 
 // wrote takes in a grant's record that this replica wrote; at is when its Age was measured.

@@ -29,7 +29,12 @@ type result struct {
 	consent    string
 	generation uint64
 	presented  Secret // the refresh token that was sent
-	sent       time.Time
+	rotated    bool   // the vendor gave another refresh token for it
+	client     string
+	apiBaseURL string // where it was sent
+	// unsure says that what is known here of the grant may lack our own write: the store is read first.
+	unsure bool
+	sent   time.Time
 
 	response        TokenResponse
 	failure         *VendorError // nil: response counts
@@ -37,6 +42,11 @@ type result struct {
 	defaultLifetime time.Duration
 	idle            time.Duration
 
+	// begun is when a new consent was, by the store's clock, and replayed says that its commit comes late.
+	begun    time.Time
+	replayed bool
+	// ends is how often the grant had ended when a new consent was begun.
+	ends uint64
 	// blank is the grant that a new consent makes where there is none; consentLifetime its hard end.
 	blank           *grant
 	consentLifetime time.Duration
@@ -60,8 +70,10 @@ const (
 // judge compares a result with the grant as it stands.
 func (r result) judge(g *grant) verdict {
 	switch {
-	case g.Settled == r.attempt.ID:
+	case g.Settled == r.attempt.ID, r.fresh() && g.Consent == r.consent:
 		return there
+	case r.fresh() && (g.Ends != r.ends || r.replayed && g.ConsentedAt.After(r.begun)):
+		return orphan
 	case r.fresh():
 		return apply
 	case g.Attempt != nil && g.Attempt.ID == r.attempt.ID:
@@ -139,12 +151,43 @@ func (m *Manager) commitOver(ctx context.Context, r result, e *entry) (done bool
 		return true, e, err
 	}
 	written, err = m.write(ctx, g)
+	if err == nil && e.g.RevocationOwed && r.failure == nil && !written.g.tokens.holds(e.g.tokens.Refresh) {
+		m.endOvertaken(ctx, e.g)
+	}
 	return err == nil, written, err
+}
+
+// overtakeRevocation tells of a revocation that was not settled when new tokens came: the old ones are ended here.
+func (m *Manager) overtakeRevocation(ctx context.Context, g *grant) {
+	g.owe(m.revokedEvent(ctx, g, false))
+	g.RevocationOwed, g.RevocationReason, g.ForgetOwed = false, "", false
+}
+
+// endOvertakenTries bounds how often the vendor is told of tokens that nothing remembers but this process.
+const endOvertakenTries = 10
+
+// endOvertaken tells the vendor of the old tokens, while this process lives: the record holds the new ones.
+func (m *Manager) endOvertaken(ctx context.Context, old *grant) {
+	ctx = context.WithoutCancel(ctx)
+	m.tasks.Go(func() {
+		for n := 1; n <= endOvertakenTries; n++ {
+			how, v := m.revokeAtVendor(ctx, old)
+			if how != revocationLater {
+				return
+			}
+			select {
+			case <-m.background.Done():
+				n = endOvertakenTries
+			case <-time.After(ruleFor(v).backoff(n, v.RetryAfter)):
+			}
+		}
+		m.log.WarnContext(ctx, "tokens that were revoked could not be ended at the vendor; they stay valid there until they expire", "grant", old.ID)
+	})
 }
 
 // current is the grant as last known here, which for a refresh is what its own claim wrote.
 func (m *Manager) current(ctx context.Context, r result) (*entry, error) {
-	if e := m.cache.get(r.grant); e != nil {
+	if e := m.cache.get(r.grant); e != nil && !r.unsure {
 		return e, nil
 	}
 	return m.readOrBlank(ctx, r)
@@ -167,8 +210,14 @@ func (m *Manager) settleInto(ctx context.Context, e *entry, g *grant, r result) 
 		g.Attempt = nil
 	}
 	g.Settled = r.attempt.ID
+	if r.failure != nil && (g.Generation != r.generation || g.Consent != r.consent) {
+		return nil // it speaks of a refresh token that is not the stored one any more
+	}
 	if r.failure != nil {
 		return m.applyFailure(ctx, g, r, e.left())
+	}
+	if g.RevocationOwed {
+		m.overtakeRevocation(ctx, g)
 	}
 	if r.fresh() {
 		m.applyConsent(g, r)
@@ -191,16 +240,20 @@ func (m *Manager) settleInto(ctx context.Context, e *entry, g *grant, r result) 
 func (m *Manager) applyConsent(g *grant, r result) {
 	if g.Forgotten {
 		b := r.blank.clone()
-		b.Generation, b.revision, b.Debts, b.Settled = g.Generation, g.revision, g.Debts, g.Settled
+		b.Generation, b.Ends, b.revision, b.Debts, b.Settled = g.Generation, g.Ends, g.revision, g.Debts, g.Settled
 		*g = *b
 	}
-	g.Consent, g.ConsentedAt, g.ConsentExpiresAt, g.ConsentNotice = r.consent, m.now(), time.Time{}, 0
+	g.Vendor = r.blank.Vendor
+	g.Consent, g.ConsentedAt, g.ConsentExpiresAt, g.ConsentNotice = r.consent, r.begun, time.Time{}, 0
 	if r.consentLifetime > 0 {
 		g.ConsentExpiresAt = g.ConsentedAt.Add(r.consentLifetime)
 	}
 	g.Scope, g.APIBaseURL, g.AccountID, g.TokenType = nil, "", "", ""
 	g.RevocationOwed, g.RevocationReason, g.ForgetOwed = false, "", false
 	g.tokens, g.Uncertain, g.Rotating = tokens{}, false, false
+	if r.kind == byImport {
+		g.tokens.Imported = r.presented
+	}
 }
 
 // applyTokens puts a token set into g.
@@ -212,7 +265,7 @@ func (m *Manager) applyTokens(ctx context.Context, g *grant, r result, reason st
 	g.Generation++
 	g.tokens.Access = resp.AccessToken
 	if !resp.RefreshToken.IsZero() {
-		g.Rotating = g.Rotating || r.kind == byRefresh && !resp.RefreshToken.Equal(r.presented)
+		g.Rotating = g.Rotating || r.rotated
 		g.tokens.Refresh = resp.RefreshToken
 	}
 	if resp.Scope != nil {
@@ -326,9 +379,9 @@ func (m *Manager) claimLeft(e *entry) time.Duration {
 func (m *Manager) settle(ctx context.Context, e *entry) (*entry, error) {
 	g := e.edit()
 	a := *g.Attempt
-	r := result{kind: byRefresh, grant: g.ID, attempt: a, consent: g.Consent, generation: g.Generation,
+	r := result{kind: byRefresh, grant: g.ID, attempt: a, consent: g.Consent, generation: a.Generation,
 		failure: &VendorError{Outcome: Unknown, Code: CodeTimeout, Detail: "the replica that was refreshing did not finish"}}
-	cl := m.clients[g.Client]
+	cl := m.clientOf(g)
 	switch {
 	case cl == nil:
 		r.rotates = true // nothing is known: assume the worse

@@ -50,25 +50,31 @@ func (m *Manager) payOrLater(ctx context.Context, e *entry) {
 func (m *Manager) publish(ctx context.Context, events []Event) (paid []string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	for _, e := range events {
-		if err := m.publishOne(ctx, e); err != nil {
-			return paid, err
+	for i, e := range events {
+		if !m.isOut(ctx, events[i:]) {
+			if err := m.publishOne(ctx, e); err != nil {
+				return paid, err
+			}
 		}
 		paid = append(paid, e.ID)
 	}
 	return paid, nil
 }
 
-// publishOne publishes one event. One that has been owed for long may be out already, and longer ago than the
-// publisher remembers: the last event of its subject says so.
+// isOut reports whether the first of some debts was published already. One that has been owed for long may be, and
+// longer ago than the publisher remembers: the last event of its subject is then itself, or one that is owed after it.
+func (m *Manager) isOut(ctx context.Context, debts []Event) bool {
+	if m.now().Sub(debts[0].Time) <= claimDuration {
+		return false
+	}
+	last, err := m.publisher.LastID(ctx, debts[0])
+	return err == nil && slices.ContainsFunc(debts, func(e Event) bool { return e.ID == last })
+}
+
+// publishOne publishes one event.
 func (m *Manager) publishOne(ctx context.Context, e Event) error {
 	ctx, span := m.span(ctx, "publish "+string(e.Type))
 	defer span.End()
-	if m.now().Sub(e.Time) > claimDuration {
-		if last, err := m.publisher.LastID(ctx, e); err == nil && last == e.ID {
-			return nil
-		}
-	}
 	if err := m.publisher.Publish(ctx, e); err != nil {
 		return fail(span, fmt.Errorf("publish %s: %w", e.Type, err))
 	}

@@ -65,6 +65,8 @@ type attempt struct {
 	ID       string        `json:"id"`
 	Owner    string        `json:"owner"`
 	Duration time.Duration `json:"duration"`
+	// Generation is that of the token set whose refresh token is presented.
+	Generation uint64 `json:"generation,omitempty"`
 	// LastTry says that the refresh token, whose fate is unknown, is presented once more and never again.
 	LastTry bool `json:"last_try,omitempty"`
 	// Probe says that the client is suspended and this attempt finds out whether it still is.
@@ -129,6 +131,8 @@ type grant struct {
 	// RevocationOwed says that the vendor has not been told of the revocation yet.
 	RevocationOwed   bool   `json:"revocation_owed,omitempty"`
 	RevocationReason string `json:"revocation_reason,omitempty"`
+	// Ends counts how often the grant was revoked or forgotten: a consent that was begun before does not revive it.
+	Ends uint64 `json:"ends,omitempty"`
 	// VendorRevoked says that the vendor ended the tokens of a grant that is revoked.
 	VendorRevoked bool `json:"vendor_revoked,omitempty"`
 	// ForgetOwed says that the grant becomes a tombstone when its revocation is settled.
@@ -147,4 +151,11 @@ type grant struct {
 type tokens struct {
 	Access  Secret
 	Refresh Secret
+	// Imported is the refresh token that an import brought, while its consent lasts: the same import again is known by it.
+	Imported Secret
+}
+
+// holds reports whether a refresh token is among the tokens, so that ending it would end them.
+func (t tokens) holds(refresh Secret) bool {
+	return !refresh.IsZero() && (t.Refresh.Equal(refresh) || t.Imported.Equal(refresh))
 }

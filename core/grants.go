@@ -21,17 +21,21 @@ func (m *Manager) load(ctx context.Context, id string) (*entry, error) {
 
 // read returns the grant as the store has it now.
 func (m *Manager) read(ctx context.Context, id string) (*entry, error) {
+	g, err := m.fetch(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return m.cache.read(g), nil
+}
+
+func (m *Manager) fetch(ctx context.Context, id string) (*grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	rec, err := m.store.Get(ctx, kindGrant+id)
 	if err != nil {
 		return nil, fmt.Errorf("read grant %s: %w", id, err)
 	}
-	g, err := decodeGrant(rec)
-	if err != nil {
-		return nil, err
-	}
-	return m.cache.read(g), nil
+	return decodeGrant(rec)
 }
 
 // write stores g by compare-and-set on the revision it was read at. g must not be changed afterwards.
@@ -46,9 +50,11 @@ func (m *Manager) write(ctx context.Context, g *grant) (*entry, error) {
 	rev, err := m.store.Put(ctx, rec)
 	if errors.Is(err, ErrConflict) {
 		// Whoever decides anew is to see what was written meanwhile, even before the watch tells it.
-		if _, rerr := m.read(ctx, g.ID); rerr != nil && !errors.Is(rerr, ErrNoRecord) {
+		stored, rerr := m.fetch(ctx, g.ID)
+		if rerr != nil && !errors.Is(rerr, ErrNoRecord) {
 			return nil, rerr
 		}
+		m.cache.correct(g.ID, stored, g.revision)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("write grant %s: %w", g.ID, err)
@@ -132,7 +138,7 @@ func (m *Manager) find(ctx context.Context, sel Selector, mustClient bool) (*tar
 		return nil, m.storeError(ctx, err)
 	}
 	t.entry, t.account = e, e.g.Account
-	if t.client = m.clientFor(e.g.Tenant, e.g.Client); t.client == nil && mustClient {
+	if t.client = m.clientOf(e.g); t.client == nil && mustClient {
 		return nil, Errorf(NotFound, "client %q of this grant is not in the configuration, or not for this tenant", e.g.Client)
 	}
 	return t, nil
@@ -169,11 +175,21 @@ func (m *Manager) clientFor(tenant, name string) *Client {
 	return cl
 }
 
+// clientOf returns the client of a grant, nil where it is not configured any more, or its name is another vendor's now.
+func (m *Manager) clientOf(g *grant) *Client {
+	cl := m.clientFor(g.Tenant, g.Client)
+	if cl == nil || g.Vendor != "" && cl.Vendor != g.Vendor {
+		return nil
+	}
+	return cl
+}
+
 // blank returns the grant of a target that has no record, or only a tombstone, which keeps its generation.
 func (t *target) blank() *grant {
 	g := &grant{ID: t.id}
 	if t.entry != nil {
-		g.Generation, g.revision, g.Debts = t.entry.g.Generation, t.entry.g.revision, t.entry.g.Debts
+		old := t.entry.g
+		g.Generation, g.Ends, g.revision, g.Debts = old.Generation, old.Ends, old.revision, old.Debts
 	}
 	g.Tenant, g.Client, g.Vendor, g.Account = t.tenant, t.client.Name, t.client.Vendor, t.account
 	return g
@@ -209,7 +225,7 @@ func (m *Manager) info(e *entry) GrantInfo {
 	if g.RevocationOwed {
 		i.Warnings = append(i.Warnings, WarnVendorRevocationPending)
 	}
-	switch cl := m.clientFor(g.Tenant, g.Client); {
+	switch cl := m.clientOf(g); {
 	case cl == nil:
 		i.Warnings = append(i.Warnings, WarnClientNotConfigured)
 	case m.suspended(cl) != nil:

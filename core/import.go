@@ -3,16 +3,23 @@ package core
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // newConsent begins a result that is a consent of its own.
 func (m *Manager) newConsent(kind origin, t *target, md Metadata) result {
 	blank := &grant{ID: t.id, Tenant: t.tenant, Client: t.client.Name, Vendor: t.client.Vendor, Account: t.account}
-	return result{
-		kind: kind, grant: t.id, attempt: attempt{ID: randomID()}, consent: randomID(), sent: time.Now(), blank: blank,
-		defaultLifetime: md.AccessLifetime, consentLifetime: md.ConsentLifetime,
+	r := result{
+		kind: kind, grant: t.id, attempt: attempt{ID: randomID()}, consent: randomID(), sent: time.Now(), begun: m.now(), blank: blank,
+		defaultLifetime: md.AccessLifetime, consentLifetime: md.ConsentLifetime, client: t.client.Name,
 	}
+	if t.entry != nil {
+		r.ends = t.entry.g.Ends
+	}
+	return r
 }
 
 // Import takes over a grant that was consented to elsewhere. The refresh token that is there already is taken for the
@@ -20,6 +27,12 @@ func (m *Manager) newConsent(kind origin, t *target, md Metadata) result {
 func (m *Manager) Import(ctx context.Context, r ImportRequest) (GrantInfo, error) {
 	ctx, span := m.span(ctx, "import")
 	defer span.End()
+	// One import of a grant at a time: the same refresh token must not be presented twice because two callers brought it.
+	turn := m.importTurn(r)
+	if err := turn.Acquire(ctx, 1); err != nil {
+		return GrantInfo{}, fail(span, Errorf(TemporarilyUnavailable, "another import of this grant is under way; ask again"))
+	}
+	defer turn.Release(1)
 	t, err := m.checkImport(ctx, r)
 	if err != nil {
 		return GrantInfo{}, fail(span, err)
@@ -39,8 +52,15 @@ func (m *Manager) Import(ctx context.Context, r ImportRequest) (GrantInfo, error
 	return m.info(e), nil
 }
 
+// importTurn returns what imports of a grant wait for. A few grants share one.
+func (m *Manager) importTurn(r ImportRequest) *semaphore.Weighted {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(GrantID(r.Tenant, r.Client, r.Account)))
+	return m.imports[h.Sum32()%uint32(len(m.imports))]
+}
+
 func sameImport(g *grant, r ImportRequest) bool {
-	return !g.Forgotten && g.State == Active && g.tokens.Refresh.Equal(r.RefreshToken)
+	return !g.Forgotten && g.State == Active && (g.tokens.Refresh.Equal(r.RefreshToken) || g.tokens.Imported.Equal(r.RefreshToken))
 }
 
 func (m *Manager) checkImport(ctx context.Context, r ImportRequest) (*target, error) {
@@ -93,6 +113,7 @@ func (m *Manager) importGrant(ctx context.Context, t *target, r ImportRequest) (
 		return nil, Errorf(Unsupported, "vendor %s has no refresh tokens", t.client.Vendor)
 	}
 	res := m.newConsent(byImport, t, md)
+	res.presented = r.RefreshToken
 	res.guard = guardActive(r.Replace)
 	if res.response.APIBaseURL, err = m.checkBaseURL(ctx, adapter, t.client, r.APIBaseURL); err != nil {
 		return nil, err
@@ -135,6 +156,10 @@ func (m *Manager) refreshImport(ctx context.Context, t *target, adapter Adapter,
 		if v.Outcome == Refused && ruleFor(v).scope == scopeGrant {
 			return FieldErrorf("refresh_token", "the vendor refuses it: it is dead, or another client's")
 		}
+		if _, md, err := m.adapterOf(ctx, t.client); v.Outcome == Unknown && (err != nil || m.rotates(&grant{}, t.client, md)) {
+			return &Error{Code: TemporarilyUnavailable, Reason: ReasonOutcomeUnknown, RetryAfter: time.Minute, err: v,
+				Description: "the vendor may have spent this refresh token; try it once more, and if that fails have the owner authorize"}
+		}
 		return m.refusal(ctx, nil, v)
 	}
 	given := res.response
@@ -147,7 +172,8 @@ func (m *Manager) refreshImport(ctx context.Context, t *target, adapter Adapter,
 	}
 	setIfGiven(&given.APIBaseURL, res.response.APIBaseURL)
 	res.response.APIBaseURL = given.APIBaseURL
-	m.noteSuccess(ctx, t.client, false)
+	res.rotated = changed(refresh, resp.RefreshToken)
+	m.noteSuccess(ctx, t.client, res.rotated)
 	return nil
 }
 

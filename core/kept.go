@@ -26,6 +26,10 @@ type keptResult struct {
 	Scope      []string      `json:"scope,omitempty"`
 	APIBaseURL string        `json:"api_base_url,omitempty"`
 	AccountID  string        `json:"account_id,omitempty"`
+	Client     string        `json:"client,omitempty"`
+	SentTo     string        `json:"sent_to,omitempty"`
+	Ends       uint64        `json:"ends,omitempty"`
+	Begun      time.Time     `json:"begun,omitzero"`
 	Blank      *grant        `json:"blank,omitempty"`
 	ConsentFor time.Duration `json:"consent_lifetime,omitempty"`
 }
@@ -34,7 +38,7 @@ type keptResult struct {
 func (m *Manager) keep(r result) error {
 	k := keptResult{
 		Format: grantFormat, Kind: r.kind, Grant: r.grant, Attempt: r.attempt, Consent: r.consent, Generation: r.generation,
-		Sent: r.sent, Failure: r.failure, Rotates: r.rotates, Rotated: !r.response.RefreshToken.IsZero() && !r.response.RefreshToken.Equal(r.presented),
+		Sent: r.sent, Failure: r.failure, Rotates: r.rotates, Rotated: r.rotated, Client: r.client, SentTo: r.apiBaseURL, Ends: r.ends, Begun: r.begun,
 		TokenType: r.response.TokenType, ExpiresIn: r.response.ExpiresIn, Default: r.defaultLifetime, Scope: r.response.Scope,
 		APIBaseURL: r.response.APIBaseURL, AccountID: r.response.AccountID, Blank: r.blank, ConsentFor: r.consentLifetime,
 	}
@@ -42,7 +46,7 @@ func (m *Manager) keep(r result) error {
 	if err != nil {
 		return fmt.Errorf("encode the outcome of grant %s: %w", r.grant, err)
 	}
-	secret, err := encodeTokens(tokens{Access: r.response.AccessToken, Refresh: r.response.RefreshToken})
+	secret, err := encodeTokens(tokens{Access: r.response.AccessToken, Refresh: r.response.RefreshToken, Imported: r.presented})
 	if err != nil {
 		return fmt.Errorf("encode the outcome of grant %s: %w", r.grant, err)
 	}
@@ -66,11 +70,9 @@ func (k keptResult) result(t tokens) result {
 	r := result{
 		kind: k.Kind, grant: k.Grant, attempt: k.Attempt, consent: k.Consent, generation: k.Generation, sent: k.Sent,
 		failure: k.Failure, rotates: k.Rotates, defaultLifetime: k.Default, blank: k.Blank, consentLifetime: k.ConsentFor,
+		rotated: k.Rotated, client: k.Client, apiBaseURL: k.SentTo, ends: k.Ends, presented: t.Imported, begun: k.Begun,
 		response: TokenResponse{AccessToken: t.Access, TokenType: k.TokenType, ExpiresIn: k.ExpiresIn, Scope: k.Scope,
 			APIBaseURL: k.APIBaseURL, AccountID: k.AccountID, RefreshToken: t.Refresh},
-	}
-	if !k.Rotated {
-		r.presented = t.Refresh
 	}
 	return r
 }
@@ -146,6 +148,9 @@ func (m *Manager) replayRecord(ctx context.Context, rec Record) error {
 	if err != nil {
 		return fmt.Errorf("kept outcome %s: %w", rec.Key, err)
 	}
+	m.flightMu.Lock()
+	m.kept[k.Attempt.ID] = kept{onDisk: true} // its claim is not settled for dead: the outcome is here
+	m.flightMu.Unlock()
 	return m.replayResult(ctx, k.result(t))
 }
 
@@ -153,6 +158,7 @@ func (m *Manager) replayRecord(ctx context.Context, rec Record) error {
 func (m *Manager) replayResult(ctx context.Context, r result) error {
 	ctx, cancel := context.WithTimeout(ctx, commitWithin)
 	defer cancel()
+	r.replayed = true
 	e, err := m.commitNow(ctx, r)
 	var refused *Error
 	if err != nil && !errors.As(err, &refused) {

@@ -43,6 +43,8 @@ type suspension struct {
 	Probes  int       `json:"probes"`
 	ProbeAt time.Time `json:"probe_at"`
 	Owner   string    `json:"owner,omitempty"`
+	// Superseded says that other credentials were accepted since: the client works, and these still do not.
+	Superseded bool `json:"superseded,omitempty"`
 }
 
 func (r *clientRecord) clone() *clientRecord {
@@ -148,6 +150,12 @@ func (m *Manager) loadFingerprintKey(ctx context.Context) error {
 			m.fingerprintKey = NewSecret(string(rec.Secret))
 			return nil
 		}
+		if errors.Is(err, ErrDamaged) {
+			// Fingerprints of this process then agree with no other's: a suspension binds only who wrote it.
+			m.log.ErrorContext(ctx, "the record of the fingerprint key is damaged; suspended clients are not shared with other replicas", "key", key, "error", err)
+			m.fingerprintKey = NewSecret(randomSecret())
+			return nil
+		}
 		if !errors.Is(err, ErrNoRecord) {
 			return fmt.Errorf("read the fingerprint key: %w", err)
 		}
@@ -161,15 +169,20 @@ func (m *Manager) loadFingerprintKey(ctx context.Context) error {
 // noteSuccess clears what stood against the client.
 func (m *Manager) noteSuccess(ctx context.Context, cl *Client, rotated bool) {
 	r := m.cache.client(cl.Name)
-	if r.Suspended == nil && !r.Unavailable && (!rotated || r.Rotating) {
+	print := m.fingerprint(cl)
+	settled := r.Suspended == nil || r.Suspended.Superseded && r.Suspended.Fingerprint != print
+	if settled && !r.Unavailable && (!rotated || r.Rotating) {
 		return
 	}
 	m.changeClient(ctx, cl, func(r *clientRecord) bool {
 		changed := rotated && !r.Rotating
 		r.Rotating = r.Rotating || rotated
-		if r.Suspended != nil {
-			r.Suspended, changed = nil, true
+		if s := r.Suspended; s != nil && !s.Superseded {
+			s.Superseded, changed = true, true
 			r.owe(cl, m.event(ctx, ClientResumed, ""))
+		}
+		if r.Suspended != nil && r.Suspended.Fingerprint == print {
+			r.Suspended, changed = nil, true
 		}
 		if r.Unavailable {
 			r.Unavailable, r.RetryAt, changed = false, time.Time{}, true
@@ -243,7 +256,7 @@ func (m *Manager) claimProbe(ctx context.Context, cl *Client) (bool, error) {
 	won := false
 	_, err := m.updateClient(ctx, cl, func(c *clientRecord) bool {
 		s := c.Suspended
-		won = s != nil && !m.now().Before(s.ProbeAt)
+		won = s != nil && m.until(s.ProbeAt) <= 0
 		if !won {
 			return false
 		}

@@ -10,6 +10,7 @@ import (
 
 // look does what the grant needs now and arms its timer for what it needs next.
 func (m *Manager) look(ctx context.Context, id string) error {
+	unpayable := false
 	for range 16 {
 		e, err := m.load(ctx, id)
 		if errors.Is(err, ErrNoRecord) {
@@ -23,11 +24,15 @@ func (m *Manager) look(ctx context.Context, id string) error {
 				m.log.DebugContext(ctx, "no metadata yet", "vendor", cl.Vendor)
 			}
 		}
-		s, wait := m.plan(e)
+		s, wait := m.plan(e, unpayable)
 		if s == rest {
 			return m.armAndCheck(ctx, e, wait)
 		}
 		err = m.do(ctx, e, s)
+		if s == payDebts && err != nil {
+			m.log.WarnContext(ctx, "an event is owed and will be published later", "grant", id, "error", err)
+			unpayable, err = true, nil
+		}
 		var v *VendorError
 		switch {
 		case errors.Is(err, ErrConflict), errors.Is(err, errNotNow), err == nil:
@@ -121,7 +126,7 @@ func (m *Manager) armAndCheck(ctx context.Context, e *entry, wait time.Duration)
 		}
 		e = now
 		var s step
-		if s, wait = m.plan(e); s != rest {
+		if s, wait = m.plan(e, false); s != rest {
 			wait = time.Millisecond // it fires at once
 		}
 	}
@@ -133,7 +138,7 @@ func (m *Manager) rearm(ctx context.Context, id string) error {
 	if e == nil {
 		return nil
 	}
-	s, wait := m.plan(e)
+	s, wait := m.plan(e, false)
 	if s != rest {
 		wait = time.Millisecond
 	}
@@ -187,7 +192,7 @@ func (m *Manager) sweepOnce(ctx context.Context, before map[string]uint64) map[s
 	due := map[string]uint64{}
 	var late []string
 	for _, e := range m.cache.all(func(*grant) bool { return true }) {
-		if s, _ := m.plan(e); s == rest {
+		if s, _ := m.plan(e, false); s == rest {
 			continue
 		}
 		due[e.g.ID] = e.g.revision

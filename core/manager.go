@@ -13,6 +13,7 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 )
@@ -62,8 +63,9 @@ type Config struct {
 	Owner func() string
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
-	// TracerProvider makes the spans. nil: the global one.
+	// TracerProvider and MeterProvider make spans and instruments. nil: the global ones.
 	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 }
 
 // Limits of one Manager.
@@ -88,10 +90,12 @@ type Manager struct {
 	owner     string        // folder and a mark of this process; set by Start
 	log       *slog.Logger
 	tracer    trace.Tracer
+	lastTries metric.Int64Counter
 
 	cache          *cache
 	fingerprintKey Secret
 	slots          map[string]*semaphore.Weighted                   // by vendor
+	imports        [64]*semaphore.Weighted                          // turns, by a hash of the grant
 	breakers       map[string]*gobreaker.TwoStepCircuitBreaker[any] // by client
 
 	metaMu sync.Mutex
@@ -132,6 +136,9 @@ func New(cfg Config) (*Manager, error) {
 }
 
 func (m *Manager) fillDefaults(cfg Config) {
+	for i := range m.imports {
+		m.imports[i] = semaphore.NewWeighted(1)
+	}
 	if m.store == nil {
 		m.store = NewMemoryStore()
 	}
@@ -155,6 +162,15 @@ func (m *Manager) fillDefaults(cfg Config) {
 		tp = otel.GetTracerProvider()
 	}
 	m.tracer = tp.Tracer(scopeName)
+	mp := cfg.MeterProvider
+	if mp == nil {
+		mp = otel.GetMeterProvider()
+	}
+	var err error
+	if m.lastTries, err = mp.Meter(scopeName).Int64Counter("esignd.refresh.last_tries", metric.WithUnit("{call}"),
+		metric.WithDescription("Refresh tokens of unknown fate that were presented once more, where the vendor rotates.")); err != nil {
+		m.log.Warn("last tries are not counted", "error", err)
+	}
 	// The context of Start does not bound the Manager's life; Close does.
 	m.background, m.stop = context.WithCancel(context.Background())
 }
@@ -282,7 +298,7 @@ func (m *Manager) watch() {
 
 // told takes in one word from the watch.
 func (m *Manager) told(u Update) {
-	silence, lagged := m.cache.hear(u.Record.Key == "")
+	silence, lagged := m.cache.hear(u)
 	if lagged {
 		m.tasks.Go(func() {
 			if err := m.readClock(m.background); err != nil && m.background.Err() == nil {
@@ -294,7 +310,7 @@ func (m *Manager) told(u Update) {
 	case u.Synced:
 		m.cache.markSynced()
 	case u.Err != nil:
-		m.log.Error("a record cannot be read; it is kept as it is and left out", "key", u.Record.Key, "error", u.Err)
+		m.unreadable(u, u.Err)
 	case strings.HasPrefix(u.Record.Key, kindGrant):
 		m.toldGrant(u, silence)
 	case strings.HasPrefix(u.Record.Key, kindClient) && !u.Deleted:
@@ -314,10 +330,17 @@ func (m *Manager) toldGrant(u Update, silence time.Duration) {
 	}
 	g, err := decodeGrant(u.Record)
 	if err != nil {
-		m.log.Error("a grant's record cannot be read; it is kept as it is and left out", "key", u.Record.Key, "error", err)
+		m.unreadable(u, err)
 		return
 	}
 	m.cache.told(g, u.Live, silence)
+}
+
+// unreadable notes a record that cannot be read. It is kept as it is in the store, and what was known of it before is
+// not served any more.
+func (m *Manager) unreadable(u Update, err error) {
+	m.log.Error("a record cannot be read; it is kept as it is and left out", "key", u.Record.Key, "error", err)
+	m.cache.drop(strings.TrimPrefix(u.Record.Key, kindGrant), u.Record.Revision)
 }
 
 // adapterOf returns the adapter of a client's vendor with its metadata.

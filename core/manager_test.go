@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/esignd/esignd/core"
 )
@@ -111,7 +113,10 @@ func TestUnknownOutcomeOfARotatingVendorIsTriedOnceMoreAndOnlyAtTheEnd(t *testin
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				metrics := sdkmetric.NewManualReader()
+				w := newWorld(t, func(c *core.Config) {
+					c.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(metrics))
+				})
 				defer w.close()
 				w.imported()
 				lost := func(context.Context, core.TokenRequest) error {
@@ -142,9 +147,31 @@ func TestUnknownOutcomeOfARotatingVendorIsTriedOnceMoreAndOnlyAtTheEnd(t *testin
 				if n := w.vendor.refreshes(); n != 3 {
 					t.Errorf("%d calls in all, want 3: one last try", n)
 				}
+				if n := counted(t, metrics, "esignd.refresh.last_tries"); n != 1 {
+					t.Errorf("%d last tries counted, want 1", n)
+				}
 			})
 		})
 	}
+}
+
+// counted returns the sum of a counter.
+func counted(t *testing.T, r sdkmetric.Reader, name string) (n int64) {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := r.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if sum, ok := m.Data.(metricdata.Sum[int64]); ok && m.Name == name {
+				for _, p := range sum.DataPoints {
+					n += p.Value
+				}
+			}
+		}
+	}
+	return n
 }
 
 func TestVendorFailureServesTheLiveTokenAndBacksOff(t *testing.T) {

@@ -98,7 +98,7 @@ func (s *MemoryStore) Delete(ctx context.Context, key string, revision uint64) e
 func (s *MemoryStore) deleteLocked(key string) {
 	delete(s.records, key)
 	s.revision++
-	s.tellLocked(Update{Record: Record{Key: key, Revision: s.revision}, Deleted: true, Live: true})
+	s.tellLocked(Update{Record: Record{Key: key, Revision: s.revision, Time: time.Now()}, Deleted: true, Live: true})
 }
 
 // Now implements Store.

@@ -41,7 +41,7 @@ type rule struct {
 // the last row is for every other one.
 var rules = []rule{
 	{codes: []string{CodeInvalidGrant}, scope: scopeGrant},
-	{codes: []string{CodeInvalidClient, CodeUnauthorizedClient}, scope: scopeClient, first: 30 * time.Second, most: 30 * time.Minute},
+	{codes: []string{CodeInvalidClient, CodeUnauthorizedClient}, scope: scopeClient, first: 30 * time.Second, most: 30 * time.Minute, spares: true},
 	{codes: []string{CodeRateLimited, CodeUnavailable}, scope: scopeVendor, first: 2 * time.Second, most: 5 * time.Minute, spares: true},
 	{codes: []string{CodeInvalidRequest, CodeInvalidScope, CodeUnsupportedGrantType, CodeAccessDenied, CodeHTTPError},
 		scope: scopeUnproven, first: 10 * time.Second, most: 20 * time.Minute},

@@ -24,6 +24,8 @@ const (
 type sealedTokens struct {
 	Access  string `json:"access_token,omitempty"`
 	Refresh string `json:"refresh_token,omitempty"`
+	// Imported is the refresh token that an import brought.
+	Imported string `json:"imported,omitempty"`
 }
 
 // encodeTokens returns the bytes that the Store seals, nil where there is no token.
@@ -31,7 +33,7 @@ func encodeTokens(t tokens) ([]byte, error) {
 	if t.Access.IsZero() && t.Refresh.IsZero() {
 		return nil, nil
 	}
-	return json.Marshal(sealedTokens{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal()})
+	return json.Marshal(sealedTokens{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Imported: t.Imported.Reveal()})
 }
 
 func decodeTokens(b []byte) (tokens, error) {
@@ -42,7 +44,7 @@ func decodeTokens(b []byte) (tokens, error) {
 			return tokens{}, fmt.Errorf("sealed part is not what esignd writes: %w", ErrDamaged)
 		}
 	}
-	return tokens{Access: NewSecret(s.Access), Refresh: NewSecret(s.Refresh)}, nil
+	return tokens{Access: NewSecret(s.Access), Refresh: NewSecret(s.Refresh), Imported: NewSecret(s.Imported)}, nil
 }
 
 // record returns g as the Store keeps it.
@@ -103,7 +105,7 @@ func (g *grant) clone() *grant {
 // tombstone returns what remains of a forgotten grant: its names are gone, its generation stays, so that a commit
 // that comes late is recognised as old.
 func (g *grant) tombstone() *grant {
-	return &grant{ID: g.ID, Forgotten: true, Generation: g.Generation, Debts: g.Debts, revision: g.revision}
+	return &grant{ID: g.ID, Forgotten: true, Generation: g.Generation, Ends: g.Ends, Debts: g.Debts, revision: g.revision}
 }
 
 // owe adds an event to the grant's debts, with what is known of the grant.

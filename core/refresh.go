@@ -8,6 +8,7 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 )
 
 // flight is one refresh of a grant by this process; everybody who wants the grant refreshed waits for it.
@@ -220,10 +221,9 @@ func (m *Manager) expire(ctx context.Context, e *entry) error {
 // breaker, a backoff. It is passed before a slot is taken. probe is true where this call finds out whether a
 // suspended client is accepted again.
 func (m *Manager) gate(ctx context.Context, cl *Client, e *entry, d demand) (probe bool, err error) {
-	now := m.now()
 	if s := m.suspended(cl); s != nil {
-		closed := &VendorError{Outcome: Refused, Code: s.Code, Detail: "the client is suspended", RetryAfter: max(0, s.ProbeAt.Sub(now))}
-		if !d.ahead || now.Before(s.ProbeAt) {
+		closed := &VendorError{Outcome: Refused, Code: s.Code, Detail: "the client is suspended", RetryAfter: max(0, m.until(s.ProbeAt))}
+		if m.until(s.ProbeAt) > 0 || !d.ahead && e.left() >= shortest {
 			return false, closed
 		}
 		won, err := m.claimProbe(ctx, cl)
@@ -232,16 +232,26 @@ func (m *Manager) gate(ctx context.Context, cl *Client, e *entry, d demand) (pro
 		}
 		return false, closed
 	}
-	if wait := m.cache.client(cl.Name).RetryAt.Sub(now); wait > 0 {
-		return false, &VendorError{Outcome: NotSent, Code: CodeRateLimited, RetryAfter: min(wait, maxRetryAfter), Detail: "the vendor asked to be left alone"}
+	if wait := m.until(m.cache.client(cl.Name).RetryAt); wait > 0 {
+		return false, &VendorError{Outcome: NotSent, Code: CodeRateLimited, RetryAfter: wait, Detail: "the vendor asked to be left alone"}
 	}
 	if m.breakers[cl.Name].State() == gobreaker.StateOpen {
 		return false, errBreakerOpen
 	}
-	if wait := min(m.nextAttempt(e.g, cl).Sub(now), maxRetryAfter); wait > 0 {
+	if wait := m.until(m.nextAttempt(e.g, cl)); wait > 0 {
 		return false, &VendorError{Outcome: NotSent, Code: e.g.Failures.Code, RetryAfter: wait, Detail: "an attempt failed a short while ago"}
 	}
 	return false, nil
+}
+
+// until is how long a wait that was written down lasts on. One that is longer than any that is written was written by
+// another clock, and does not count.
+func (m *Manager) until(at time.Time) time.Duration {
+	wait := at.Sub(m.now())
+	if wait > 2*maxRetryAfter { // twice, since replicas' clocks differ a little
+		return 0
+	}
+	return min(wait, maxRetryAfter)
 }
 
 // nextAttempt is the end of a grant's backoff. What was refused for credentials that are not ours any more does not
@@ -298,6 +308,7 @@ func (m *Manager) claim(ctx context.Context, e *entry, a *attempt) (*entry, erro
 	ctx, span := m.span(ctx, "claim")
 	defer span.End()
 	g := e.edit()
+	a.Generation = g.Generation
 	g.Attempt = a
 	if !g.Expiring && g.State == Active && !g.tokens.Access.IsZero() && e.ageNow() >= expiringAt(g)-dueSlack {
 		g.Expiring = true
@@ -308,7 +319,7 @@ func (m *Manager) claim(ctx context.Context, e *entry, a *attempt) (*entry, erro
 		return claimed, err
 	}
 	back := result{kind: byRefresh, grant: g.ID, attempt: *a, consent: g.Consent, generation: g.Generation, sent: time.Now(),
-		failure: &VendorError{Outcome: NotSent, Code: CodeInternal, Detail: "the claim could not be written"}}
+		unsure: true, failure: &VendorError{Outcome: NotSent, Code: CodeInternal, Detail: "the claim could not be written"}}
 	if _, cerr := m.commit(ctx, back); cerr != nil {
 		m.log.DebugContext(ctx, "a claim of unknown fate was not taken back; it dies by itself", "grant", g.ID, "error", cerr)
 	}
@@ -318,7 +329,7 @@ func (m *Manager) claim(ctx context.Context, e *entry, a *attempt) (*entry, erro
 // present calls the vendor.
 func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *attempt, acked time.Time) result {
 	g := claimed.g
-	r := result{kind: byRefresh, grant: g.ID, attempt: *a, consent: g.Consent, generation: g.Generation, presented: g.tokens.Refresh}
+	r := result{kind: byRefresh, grant: g.ID, attempt: *a, consent: g.Consent, generation: g.Generation, presented: g.tokens.Refresh, client: t.client.Name, apiBaseURL: g.APIBaseURL}
 	if t.client.GrantType == ClientCredentials {
 		r.kind = byClientCredentials
 	}
@@ -334,10 +345,16 @@ func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *att
 		r.failure = &VendorError{Outcome: NotSent, Code: CodeTimeout, Detail: "the claim was too old to be used"}
 		return r
 	}
+	if a.LastTry {
+		m.lastTries.Add(ctx, 1, metric.WithAttributes(
+			attribute.String("esignd.vendor", t.client.Vendor), attribute.String("esignd.client", t.client.Name)))
+		m.log.WarnContext(ctx, "a refresh token of unknown fate is presented once more, and never again", "grant", g.ID, "vendor", g.Vendor)
+	}
 	r.response, r.failure = m.callToken(ctx, t.client, adapter, TokenRequest{
 		Client: t.client.Credentials, GrantType: m.grantTypeFor(t.client), RefreshToken: g.tokens.Refresh,
 		Scope: m.scopeFor(t.client, g), APIBaseURL: g.APIBaseURL,
 	})
+	r.rotated = r.kind == byRefresh && changed(r.presented, r.response.RefreshToken)
 	return r
 }
 
@@ -379,14 +396,16 @@ func (m *Manager) callToken(ctx context.Context, cl *Client, a Adapter, req Toke
 	return TokenResponse{}, v
 }
 
+// changed reports whether a vendor gave another refresh token than was presented.
+func changed(presented, given Secret) bool { return !given.IsZero() && !given.Equal(presented) }
+
 // learn tells the other replicas what a call said of the client and the vendor.
 func (m *Manager) learn(ctx context.Context, cl *Client, r result) {
 	if r.failure != nil {
 		m.noteFailure(ctx, cl, r.failure, r.attempt.Probe)
 		return
 	}
-	rotated := r.kind == byRefresh && !r.response.RefreshToken.IsZero() && !r.response.RefreshToken.Equal(r.presented)
-	m.noteSuccess(ctx, cl, rotated)
+	m.noteSuccess(ctx, cl, r.rotated)
 }
 
 // breakerPause is how long an open breaker leaves the vendor alone before one call tries again.

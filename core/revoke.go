@@ -69,10 +69,14 @@ func (m *Manager) startRevocation(ctx context.Context, g *grant, reason string, 
 	}
 	if g.State == Revoked {
 		change := forget && !g.ForgetOwed
+		if change {
+			g.Ends++
+		}
 		g.ForgetOwed = g.ForgetOwed || forget
 		return change, nil
 	}
 	had := g.State != Pending
+	g.Ends++
 	if err := g.move(causeRevoke); err != nil {
 		return false, err
 	}
@@ -133,7 +137,7 @@ func (m *Manager) finishRevocation(ctx context.Context, e *entry) (GrantInfo, er
 // revokeAtVendor tells the vendor. For client_credentials and where the vendor has no revocation nothing is called.
 func (m *Manager) revokeAtVendor(ctx context.Context, g *grant) (revocation, *VendorError) {
 	cl := m.clients[g.Client]
-	if cl == nil || cl.GrantType == ClientCredentials {
+	if cl == nil || cl.Vendor != g.Vendor && g.Vendor != "" || cl.GrantType == ClientCredentials {
 		return notRevocable, nil
 	}
 	adapter, md, err := m.adapterOf(ctx, cl)
@@ -218,9 +222,8 @@ func (m *Manager) buryForgotten(ctx context.Context, e *entry) (*entry, error) {
 // discard ends a token set that has no place any more.
 func (m *Manager) discard(ctx context.Context, e *entry, r result) {
 	g := e.g.clone()
-	if r.blank != nil {
-		g.Client, g.APIBaseURL = r.blank.Client, r.response.APIBaseURL
-	}
+	g.Client, g.APIBaseURL = r.client, r.apiBaseURL
+	setIfGiven(&g.APIBaseURL, r.response.APIBaseURL)
 	g.tokens = tokens{Access: r.response.AccessToken, Refresh: r.response.RefreshToken}
 	if g.tokens.Refresh.IsZero() {
 		g.tokens.Refresh = r.presented

@@ -39,14 +39,18 @@ func expiringAt(g *grant) time.Duration {
 // keepAliveAt is the age of a token set at which its refresh token is used lest it die of disuse.
 func keepAliveAt(idle time.Duration) time.Duration { return idle * 5 / 6 }
 
-// plan says what a grant needs, or, with rest, how long it needs nothing; zero is for ever.
-func (m *Manager) plan(e *entry) (step, time.Duration) {
+// plan says what a grant needs, or, with rest, how long it needs nothing; zero is for ever. unpayable says that what it
+// owes cannot be published at the moment, which keeps nothing else from being done.
+func (m *Manager) plan(e *entry, unpayable bool) (step, time.Duration) {
 	g := e.g
 	var wakes wakes
 	if len(g.Debts) > 0 {
-		wait := claimDuration - m.now().Sub(g.Debts[0].Time)
-		if wait <= 0 {
+		wait := min(claimDuration-m.now().Sub(g.Debts[0].Time), claimDuration)
+		if wait <= 0 && !unpayable {
 			return payDebts, 0
+		}
+		if unpayable {
+			wait = claimDuration
 		}
 		wakes.add(wait)
 	}
@@ -58,9 +62,13 @@ func (m *Manager) plan(e *entry) (step, time.Duration) {
 		wakes.add(left)
 		return rest, wakes.next()
 	}
-	cl := m.clientFor(g.Tenant, g.Client)
+	cl := m.clientOf(g)
 	switch {
-	case g.Forgotten, cl == nil:
+	case g.Forgotten:
+		return rest, wakes.next()
+	case g.State == Revoked && g.ForgetOwed && !g.RevocationOwed:
+		return unsettle, 0
+	case cl == nil:
 		return rest, wakes.next()
 	case g.RevocationOwed:
 		return m.planWait(unsettle, g.Failures.Next, &wakes)
@@ -92,7 +100,7 @@ func (w *wakes) next() time.Duration { return w.soonest }
 
 // planWait returns s once the time at has come.
 func (m *Manager) planWait(s step, at time.Time, w *wakes) (step, time.Duration) {
-	wait := min(at.Sub(m.now()), maxRetryAfter) // a stepped clock puts nothing off for longer
+	wait := m.until(at)
 	if wait <= 0 {
 		return s, 0
 	}
@@ -172,14 +180,18 @@ func (m *Manager) planRefresh(e *entry, cl *Client, md Metadata, w *wakes) (step
 		w.add(wait)
 		return rest, w.next()
 	}
-	return m.planGate(e, cl, w)
+	s, wait := m.planGate(e, cl, w)
+	if s == rest && !g.Expiring && !g.tokens.Access.IsZero() && e.ageNow() >= expiringAt(g)-dueSlack {
+		return announce, 0 // the refresh has to wait, and who holds the token is to know
+	}
+	return s, wait
 }
 
 // planGate puts a refresh that is due off while the vendor is not to be called for it.
 func (m *Manager) planGate(e *entry, cl *Client, w *wakes) (step, time.Duration) {
 	at := m.nextAttempt(e.g, cl)
 	if s := m.suspended(cl); s != nil {
-		if m.now().Before(s.ProbeAt) {
+		if m.until(s.ProbeAt) > 0 {
 			return m.planWait(rest, s.ProbeAt, w)
 		}
 		if !m.expiresFirst(e) {

@@ -36,6 +36,7 @@ type openState struct {
 	Digest      string    `json:"digest"`        // of the OAuth state
 	Cookie      string    `json:"cookie_digest"` // of the browser's cookie; empty where a service has its own callback
 	RedirectURI string    `json:"redirect_uri"`
+	Scopes      []string  `json:"scopes,omitempty"` // what this person is asked for; none: the client's
 	ExpiresAt   time.Time `json:"expires_at"`
 }
 
@@ -186,7 +187,7 @@ func (m *Manager) openTicket(ctx context.Context, tg *target, ask ticketAsk) (Au
 // open adds a state to the ticket and returns it with its value, which is kept nowhere.
 func (t *ticket) open(now time.Time, redirectURI, cookie string) (openState, string) {
 	state := t.Grant + "." + randomSecret()
-	s := openState{Digest: s256(state), RedirectURI: redirectURI, ExpiresAt: now.Add(ticketLife)}
+	s := openState{Digest: s256(state), RedirectURI: redirectURI, Scopes: t.Scopes, ExpiresAt: now.Add(ticketLife)}
 	if cookie != "" {
 		s.Cookie = s256(cookie)
 	}

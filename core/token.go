@@ -28,7 +28,7 @@ func (m *Manager) CachedToken(sel Selector, minTTL time.Duration) (Token, bool) 
 		return Token{}, false
 	}
 	e := m.cache.get(id)
-	if e == nil || e.g.Tenant != sel.Tenant || !e.serves(minTTL) || m.clientFor(e.g.Tenant, e.g.Client) == nil {
+	if e == nil || e.g.Tenant != sel.Tenant || !e.serves(minTTL) || m.clientOf(e.g) == nil {
 		return Token{}, false
 	}
 	return e.token(), true
@@ -133,7 +133,9 @@ func (m *Manager) renew(ctx context.Context, t *target, d demand) (Token, error)
 			tok.Warnings = append(tok.Warnings, w)
 			return tok, nil
 		}
-		d.beyond, d.consent = e.g.Generation, e.g.Consent
+	}
+	if t.entry != nil {
+		d.beyond, d.consent = t.entry.g.Generation, t.entry.g.Consent
 	}
 	err := m.refreshOnce(ctx, t, d)
 	if ctx.Err() != nil {
