@@ -112,7 +112,7 @@ func TestNewReportsEveryMistakeAndStartsNothing(t *testing.T) {
 	// A mistake that only a part of the daemon sees, once telemetry is there.
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
 	cfg = daemonConfig(t)
-	cfg.NATS.URL, cfg.Keys = "nats://a b", esignd.Keys{Keyset: "/k", Wrap: core.NewSecret("w")}
+	cfg.NATS.URL, cfg.Keys = "nats://a b", esignd.Keys{Keyset: "/k", Wrap: core.NewSecret(strings.Repeat("ab", 32))}
 	if _, err = esignd.New(cfg); err == nil || err.Error() != "nats.url is not a URL such as nats://host:4222" {
 		t.Errorf("got %v", err)
 	}

@@ -169,11 +169,11 @@ func (c *cache) setLocked(g *grant, age time.Duration, seen time.Time) *entry {
 	return e
 }
 
-// drop forgets a grant whose record is gone, unless a newer one is known.
+// drop forgets a grant whose record is gone or unreadable, unless a newer one is known.
 func (c *cache) drop(id string, revision uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.grants[id]; old != nil && old.g.revision < revision {
+	if old := c.grants[id]; old != nil && old.g.revision <= revision {
 		delete(c.grants, id)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // How long a start and an orderly stop may take.
 const (
 	startWithin = 60 * time.Second
-	stopWithin  = 25 * time.Second
+	stopWithin  = 30 * time.Second
 )
 
 type serveCommand struct {
