@@ -200,8 +200,10 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 			t.Errorf("the error does not say %q:\n%s", words, second.output)
 		}
 	}
+	// The first one's server makes files of its own while it runs, so what lies below its folder says nothing.
+	own := filepath.Join(first.dataDir, "nats") + string(filepath.Separator)
 	for name := range files(t, first.dataDir) {
-		if _, ok := names[name]; !ok {
+		if _, ok := names[name]; !ok && !strings.HasPrefix(name, own) {
 			t.Errorf("%s is new", name)
 		}
 	}
