@@ -117,7 +117,12 @@ type TokenRequest struct {
 	CodeVerifier Secret
 	// RefreshToken belongs to RefreshToken.
 	RefreshToken Secret
-	Scope        []string
+	// AccessToken is, with RefreshToken, the grant's access token so far. It may have expired, and may be empty. It is
+	// for a vendor where finding the way to the token endpoint takes a token.
+	AccessToken Secret
+	// Reported says that a caller reported AccessToken refused by the vendor's API, at APIBaseURL.
+	Reported bool
+	Scope    []string
 	// APIBaseURL is the host kept with the grant or named by the redirect; empty: the adapter's default.
 	APIBaseURL string
 }
@@ -144,13 +149,6 @@ type RevocationRequest struct {
 	Token         Secret
 	TokenTypeHint string // "refresh_token" or "access_token"
 	APIBaseURL    string
-}
-
-// HostChecker is an optional ability of an Adapter whose vendor names the host of an account: it says whether a
-// host that came from outside (an import) may be called. Without it an imported api_base_url is refused.
-type HostChecker interface {
-	// CheckAPIBaseURL returns the URL in the adapter's normal form, or an error that says what is wrong with it.
-	CheckAPIBaseURL(ctx context.Context, client Credentials, rawURL string) (string, error)
 }
 
 // Adapters finds the adapter of a vendor.

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -69,7 +68,7 @@ func (c *Client) Token(ctx context.Context, e Endpoint, r core.TokenRequest) (Re
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	a, err := c.post(ctx, call{url: target, body: e.Body, auth: e.Auth, client: r.Client, params: e.tokenParams(r)})
+	a, err := c.send(ctx, call{method: http.MethodPost, url: target, body: e.Body, auth: e.Auth, client: r.Client, params: e.tokenParams(r)})
 	if err != nil {
 		return Response{}, err
 	}
@@ -88,7 +87,7 @@ func (c *Client) Revoke(ctx context.Context, e Endpoint, r core.RevocationReques
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	a, err := c.post(ctx, call{url: e.RevocationURL, auth: e.RevocationAuth, client: r.Client, params: params})
+	a, err := c.send(ctx, call{method: http.MethodPost, url: e.RevocationURL, auth: e.RevocationAuth, client: r.Client, params: params})
 	if err != nil {
 		return err
 	}
@@ -98,17 +97,20 @@ func (c *Client) Revoke(ctx context.Context, e Endpoint, r core.RevocationReques
 	return a.failure()
 }
 
-// call is one POST to a vendor.
+// call is one request to a vendor.
 type call struct {
+	method string
 	url    string
 	body   Encoding
+	params []param // of a POST
 	auth   ClientAuth
 	client core.Credentials
-	params []param
+	// bearer, or username and password, are sent with AuthNone.
+	bearer, username, password core.Secret
 }
 
-// post sends c once and reads the answer, whatever its status. An error is a [*core.VendorError].
-func (c *Client) post(ctx context.Context, call call) (answer, error) {
+// send sends c once and reads the answer, whatever its status. An error is a [*core.VendorError].
+func (c *Client) send(ctx context.Context, call call) (answer, error) {
 	u, err := VendorURL(withoutQuery(call.url))
 	if err != nil {
 		return answer{}, HostRefused("esignd does not call this URL: " + err.Error())
@@ -126,23 +128,27 @@ func (c *Client) post(ctx context.Context, call call) (answer, error) {
 }
 
 func (c call) request(ctx context.Context) (*http.Request, error) {
-	body, contentType, err := encode(c.body, withClient(c.params, c.auth, c.client))
-	if err != nil {
-		return nil, err
+	var body []byte
+	var contentType string
+	if c.method == http.MethodPost {
+		var err error
+		if body, contentType, err = encode(c.body, withClient(c.params, c.auth, c.client)); err != nil {
+			return nil, err
+		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, c.method, c.url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	// Without GetBody net/http has no second copy of the body to send.
 	req.GetBody = nil
-	req.Header.Set("Content-Type", contentType)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
 	req.Header.Set("Accept", "application/json")
 	// Asking for no encoding keeps the limit on the answer's size a limit on what is read into memory.
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("User-Agent", "esignd")
-	if c.auth == AuthBasic {
-		req.SetBasicAuth(url.QueryEscape(c.client.ClientID), url.QueryEscape(c.client.ClientSecret.Reveal()))
-	}
+	c.authorize(req)
 	return req, nil
 }

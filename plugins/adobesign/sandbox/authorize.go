@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/esignd/esignd/plugins/internal/authserver"
+	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
 // scopes are Adobe's; each may have a modifier.

@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"net/http"
 
-	"github.com/esignd/esignd/plugins/internal/authserver"
+	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
 // api answers a call of the REST API with a live access token, and refuses all others.

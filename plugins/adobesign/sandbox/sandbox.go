@@ -28,7 +28,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/esignd/esignd/plugins/internal/authserver"
+	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
 // Stats counts what the sandbox has seen.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/esignd/esignd/plugins/adobesign/sandbox"
 	"github.com/esignd/esignd/plugins/consent"
-	at "github.com/esignd/esignd/plugins/internal/authserver/authservertest"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/esignd/esignd/plugins/internal/authserver"
+	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
 // tokenAnswer is a token set as Adobe words it. A refresh leaves the last three out.

@@ -16,7 +16,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/esignd/esignd/plugins/internal/authserver"
+	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
 // acknowledgement is the body with which an event has to be answered.

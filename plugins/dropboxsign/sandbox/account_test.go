@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/esignd/esignd/plugins/dropboxsign/sandbox"
-	at "github.com/esignd/esignd/plugins/internal/authserver/authservertest"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
 const email = "jill@example.com"

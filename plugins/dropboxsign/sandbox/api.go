@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/esignd/esignd/plugins/internal/authserver"
+	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/esignd/esignd/plugins/internal/authserver"
+	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
 // authorize checks the request and asks the person. Nothing that is wrong is redirected: the vendor documents no

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/esignd/esignd/plugins/internal/authserver"
+	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
 // authorize checks the request and asks the person. Until client and redirect URI are known to be right, what is

@@ -11,7 +11,7 @@ import (
 
 	"github.com/esignd/esignd/plugins/consent"
 	"github.com/esignd/esignd/plugins/esignglobal/sandbox"
-	at "github.com/esignd/esignd/plugins/internal/authserver/authservertest"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

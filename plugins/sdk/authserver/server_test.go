@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	at "github.com/esignd/esignd/plugins/internal/authserver/authservertest"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
 // startServer serves a token endpoint that knows refreshes only.

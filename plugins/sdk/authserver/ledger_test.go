@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	at "github.com/esignd/esignd/plugins/internal/authserver/authservertest"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	at "github.com/esignd/esignd/plugins/internal/authserver/authservertest"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
 const uri = "http://127.0.0.1/callback?kept=1"
