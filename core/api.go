@@ -77,7 +77,8 @@ type GrantInfo struct {
 	LastError        string    // code of the last failure
 	NextAttempt      time.Time // zero: none planned
 	Warnings         []Warning
-	VendorRevoked    *bool // set in the answer of Revoke
+	VendorRevoked    *bool  // set in the answer of Revoke
+	AccountID        string // the vendor's own id of the account, set in the answer of CreateAccount
 
 	// LastEvent is the type of the last event owed for the grant, and LastEventAt its time.
 	LastEvent   EventType

@@ -18,6 +18,7 @@ const (
 	byClientCredentials origin = "client_credentials"
 	byExchange          origin = "exchange"
 	byImport            origin = "import"
+	byCreation          origin = "creation"
 )
 
 // result is what came of a call to a vendor, to be committed.
@@ -55,7 +56,9 @@ type result struct {
 }
 
 // fresh reports whether the result is a consent of its own rather than a refresh of one.
-func (r result) fresh() bool { return r.kind == byExchange || r.kind == byImport }
+func (r result) fresh() bool {
+	return r.kind == byExchange || r.kind == byImport || r.kind == byCreation
+}
 
 // verdict says what a result means for the grant as it is.
 type verdict int
@@ -72,6 +75,8 @@ func (r result) judge(g *grant) verdict {
 	switch {
 	case g.Settled == r.attempt.ID, r.fresh() && g.Consent == r.consent:
 		return there
+	case r.kind == byCreation && (g.State == Active || g.State == AwaitingConfirmation):
+		return keep // a consent of the account's owner is worth more than tokens that await one
 	case r.fresh() && (g.Ends != r.ends || r.replayed && g.ConsentedAt.After(r.begun)):
 		return orphan
 	case r.fresh():
@@ -228,6 +233,8 @@ func (m *Manager) settleInto(ctx context.Context, e *entry, g *grant, r result) 
 		reason = IssuedAuthorized
 	case r.kind == byImport:
 		reason = IssuedImported
+	case r.kind == byCreation:
+		reason = "" // nothing is issued before the confirmation
 	case r.kind == byClientCredentials:
 		reason = IssuedClientCredentials
 	case !own:
@@ -258,7 +265,11 @@ func (m *Manager) applyConsent(g *grant, r result) {
 
 // applyTokens puts a token set into g.
 func (m *Manager) applyTokens(ctx context.Context, g *grant, r result, reason string) error {
-	if err := g.move(causeIssue); err != nil {
+	on := causeIssue
+	if r.kind == byCreation {
+		on = causeCreate
+	}
+	if err := g.move(on); err != nil {
 		return err
 	}
 	resp := r.response
@@ -282,7 +293,9 @@ func (m *Manager) applyTokens(ctx context.Context, g *grant, r result, reason st
 	g.CommitAge = g.Age
 	g.IssuedAt = m.now().Add(-g.Age).Truncate(time.Millisecond)
 	g.Uncertain, g.Expiring, g.VendorRevoked, g.Failures = false, false, false, failures{}
-	g.owe(m.event(ctx, TokenIssued, reason))
+	if on == causeIssue {
+		g.owe(m.event(ctx, TokenIssued, reason))
+	}
 	return nil
 }
 

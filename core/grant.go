@@ -36,6 +36,9 @@ const (
 	ReasonRefreshExpired = "refresh_expired"
 )
 
+// RevokedAtVendor is the reason of token.revoked where the vendor says that the grant's owner withdrew it there.
+const RevokedAtVendor = "revoked_at_vendor"
+
 // Reasons of token.issued.
 const (
 	IssuedAuthorized        = "authorized"
@@ -69,6 +72,8 @@ type attempt struct {
 	Generation uint64 `json:"generation,omitempty"`
 	// LastTry says that the refresh token, whose fate is unknown, is presented once more and never again.
 	LastTry bool `json:"last_try,omitempty"`
+	// reported says that a caller reported the access token refused. Only who makes the attempt wants to know.
+	reported bool
 	// Probe says that the client is suspended and this attempt finds out whether it still is.
 	Probe bool `json:"probe,omitempty"`
 }

@@ -28,7 +28,7 @@ func (m *Manager) Import(ctx context.Context, r ImportRequest) (GrantInfo, error
 	ctx, span := m.span(ctx, "import")
 	defer span.End()
 	// One import of a grant at a time: the same refresh token must not be presented twice because two callers brought it.
-	turn := m.importTurn(r)
+	turn := m.turnOf(GrantID(r.Tenant, r.Client, r.Account))
 	if err := turn.Acquire(ctx, 1); err != nil {
 		return GrantInfo{}, fail(span, Errorf(TemporarilyUnavailable, "another import of this grant is under way; ask again"))
 	}
@@ -52,11 +52,11 @@ func (m *Manager) Import(ctx context.Context, r ImportRequest) (GrantInfo, error
 	return m.info(e), nil
 }
 
-// importTurn returns what imports of a grant wait for. A few grants share one.
-func (m *Manager) importTurn(r ImportRequest) *semaphore.Weighted {
+// turnOf returns what imports and creations of a grant wait for. A few grants share one.
+func (m *Manager) turnOf(grant string) *semaphore.Weighted {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(GrantID(r.Tenant, r.Client, r.Account)))
-	return m.imports[h.Sum32()%uint32(len(m.imports))]
+	_, _ = h.Write([]byte(grant))
+	return m.turns[h.Sum32()%uint32(len(m.turns))]
 }
 
 func sameImport(g *grant, r ImportRequest) bool {
@@ -189,6 +189,9 @@ func (m *Manager) checkBaseURL(ctx context.Context, a Adapter, cl *Client, raw s
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	u, err := checker.CheckAPIBaseURL(ctx, cl.Credentials, raw)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return "", FieldErrorf("api_base_url", "vendor %s has no host of an account's own; leave it out", cl.Vendor)
+	}
 	if err != nil {
 		return "", FieldErrorf("api_base_url", "is not a host of vendor %s", cl.Vendor)
 	}

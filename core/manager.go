@@ -95,7 +95,7 @@ type Manager struct {
 	cache          *cache
 	fingerprintKey Secret
 	slots          map[string]*semaphore.Weighted                   // by vendor
-	imports        [64]*semaphore.Weighted                          // turns, by a hash of the grant
+	turns          [64]*semaphore.Weighted                          // of imports and creations, by a hash of the grant
 	breakers       map[string]*gobreaker.TwoStepCircuitBreaker[any] // by client
 
 	metaMu sync.Mutex
@@ -136,8 +136,8 @@ func New(cfg Config) (*Manager, error) {
 }
 
 func (m *Manager) fillDefaults(cfg Config) {
-	for i := range m.imports {
-		m.imports[i] = semaphore.NewWeighted(1)
+	for i := range m.turns {
+		m.turns[i] = semaphore.NewWeighted(1)
 	}
 	if m.store == nil {
 		m.store = NewMemoryStore()

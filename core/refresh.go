@@ -9,6 +9,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // flight is one refresh of a grant by this process; everybody who wants the grant refreshed waits for it.
@@ -163,7 +164,7 @@ func (m *Manager) decide(ctx context.Context, t *target, e *entry, d demand) (*a
 	if !md.Supports(m.grantTypeFor(cl)) {
 		return nil, &VendorError{Outcome: NotSent, Code: CodeUnsupportedGrantType, Detail: "grant type " + string(m.grantTypeFor(cl))}
 	}
-	a := &attempt{ID: randomID(), Owner: m.owner, Duration: claimDuration}
+	a := &attempt{ID: randomID(), Owner: m.owner, Duration: claimDuration, reported: d.reported}
 	if g.Uncertain && m.rotates(g, cl, md) {
 		if e.left() > minTTLFor(g.Lifetime) && !d.reported {
 			return nil, errNotNow // the token lives: the last try can wait
@@ -352,7 +353,7 @@ func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *att
 	}
 	r.response, r.failure = m.callToken(ctx, t.client, adapter, TokenRequest{
 		Client: t.client.Credentials, GrantType: m.grantTypeFor(t.client), RefreshToken: g.tokens.Refresh,
-		Scope: m.scopeFor(t.client, g), APIBaseURL: g.APIBaseURL,
+		AccessToken: g.tokens.Access, Reported: a.reported, Scope: m.scopeFor(t.client, g), APIBaseURL: g.APIBaseURL,
 	})
 	r.rotated = r.kind == byRefresh && changed(r.presented, r.response.RefreshToken)
 	return r
@@ -369,21 +370,35 @@ func (m *Manager) scopeFor(cl *Client, _ *grant) []string {
 // callToken calls the token endpoint through the client's breaker, within callTimeout. ctx gives the trace; its end
 // does not matter.
 func (m *Manager) callToken(ctx context.Context, cl *Client, a Adapter, req TokenRequest) (TokenResponse, *VendorError) {
+	var resp TokenResponse
+	err := m.callVendor(ctx, cl, func(ctx context.Context) error {
+		trace.SpanFromContext(ctx).SetAttributes(attribute.String("oauth.grant_type", string(req.GrantType)))
+		var err error
+		resp, err = a.Token(ctx, req)
+		if err == nil && resp.AccessToken.IsZero() {
+			err = &VendorError{Outcome: Unknown, Code: CodeMalformedResponse, Detail: "the answer holds no access token"}
+		}
+		return err
+	})
+	if err != nil {
+		return TokenResponse{}, AsVendorError(err)
+	}
+	return resp, nil
+}
+
+// callVendor calls the vendor through the client's breaker, within callTimeout.
+func (m *Manager) callVendor(ctx context.Context, cl *Client, call func(context.Context) error) error {
 	done, err := m.breakers[cl.Name].Allow()
 	if err != nil {
-		return TokenResponse{}, errBreakerOpen
+		return errBreakerOpen
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
-	ctx, span := m.span(ctx, "call vendor", attribute.String("esignd.vendor", cl.Vendor), attribute.String("oauth.grant_type", string(req.GrantType)))
+	ctx, span := m.span(ctx, "call vendor", attribute.String("esignd.vendor", cl.Vendor))
 	defer span.End()
-	resp, err := a.Token(ctx, req)
-	if err == nil && resp.AccessToken.IsZero() {
-		err = &VendorError{Outcome: Unknown, Code: CodeMalformedResponse, Detail: "the answer holds no access token"}
-	}
-	if err == nil {
+	if err = call(ctx); err == nil || errors.Is(err, errors.ErrUnsupported) {
 		done(nil)
-		return resp, nil
+		return err
 	}
 	v := AsVendorError(err)
 	span.SetAttributes(attribute.String("esignd.outcome", v.Outcome.String()))
@@ -392,8 +407,7 @@ func (m *Manager) callToken(ctx context.Context, cl *Client, a Adapter, req Toke
 	} else {
 		done(nil) // the vendor works: it said no
 	}
-	_ = fail(span, v) // v itself is the answer
-	return TokenResponse{}, v
+	return fail(span, v)
 }
 
 // changed reports whether a vendor gave another refresh token than was presented.
