@@ -58,14 +58,15 @@ func (s *Service) table() []*endpoint {
 		{name: wire.GrantList, read: reader(func(ctx context.Context, tenant string, r wire.ListRequest) (any, error) {
 			return s.page(ctx, r.Core(tenant))
 		})},
-		{name: wire.AccountVerify, read: reader(noAccounts)},
-		{name: wire.AccountCreate, read: reader(noAccounts)},
+		{name: wire.AccountVerify, read: reader(func(ctx context.Context, tenant string, r wire.AccountRequest) (any, error) {
+			found, err := m.VerifyAccount(ctx, r.Core(tenant))
+			return wire.AccountOf(found), err
+		})},
+		{name: wire.AccountCreate, read: reader(func(ctx context.Context, tenant string, r wire.AccountRequest) (any, error) {
+			created, err := m.CreateAccount(ctx, r.Core(tenant))
+			return wire.CreatedAccountOf(created), err
+		})},
 	}
-}
-
-// noAccounts answers the requests about accounts: no adapter of this version checks or creates one.
-func noAccounts(context.Context, string, wire.AccountRequest) (any, error) {
-	return nil, core.Errorf(core.Unsupported, "no vendor's adapter checks or creates accounts in this version of esignd")
 }
 
 // reader makes the read of an endpoint whose request is an R.

@@ -59,6 +59,26 @@ func (a *acme) Token(ctx context.Context, r core.TokenRequest) (core.TokenRespon
 
 func (a *acme) Revoke(context.Context, core.RevocationRequest) error { return nil }
 
+// VerifyAccount knows one account.
+func (a *acme) VerifyAccount(_ context.Context, r core.AccountRequest) (core.AccountLookup, error) {
+	if r.EmailAddress != "known@acme.example" {
+		return core.AccountLookup{}, nil
+	}
+	return core.AccountLookup{Exists: true, AccountID: "acme-1"}, nil
+}
+
+// CreateAccount makes an account that awaits its confirmation.
+func (a *acme) CreateAccount(_ context.Context, r core.AccountRequest) (core.CreatedAccount, error) {
+	return core.CreatedAccount{AccountID: "id-of-" + r.EmailAddress, Tokens: core.TokenResponse{
+		AccessToken: core.NewSecret("access-created"), RefreshToken: core.NewSecret("refresh-created"), ExpiresIn: time.Hour,
+	}}, nil
+}
+
+// ReadEvent takes the body for the id of an account that was confirmed.
+func (a *acme) ReadEvent(_ context.Context, r core.EventRequest) (core.VendorEvent, error) {
+	return core.VendorEvent{Type: core.VendorEventAccountConfirmed, AccountID: string(r.Body)}, nil
+}
+
 func (a *acme) answer(f func(context.Context, core.TokenRequest) (core.TokenResponse, error)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -125,9 +125,11 @@ func (r *recorder) Write(p []byte) (int, error) {
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // limited answers 429 where an address asks too often.
-func (s *Server) limited(next http.HandlerFunc) http.Handler {
+func (s *Server) limited(next http.HandlerFunc) http.Handler { return s.limitedBy(s.limits, next) }
+
+func (s *Server) limitedBy(limits *limiter, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if wait := s.limits.take(peer(r)); wait > 0 {
+		if wait := limits.take(peer(r)); wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 			s.show(w, http.StatusTooManyRequests, pageTooMany)
 			return

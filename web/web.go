@@ -22,6 +22,7 @@ type Manager interface {
 	Visit(ctx context.Context, ticket string) (core.Visit, error)
 	Callback(ctx context.Context, a core.CallbackAnswer) (core.CallbackReply, error)
 	Grants(ctx context.Context, f core.GrantFilter) ([]core.GrantInfo, string, error)
+	VendorEvent(ctx context.Context, client string, r core.EventRequest) (reply string, err error)
 }
 
 // Config is what a Server is made of. Manager is required.
@@ -42,7 +43,8 @@ type Config struct {
 	Vendors func() []VendorStatus
 	// Version is shown in the console.
 	Version string
-	// RequestsPerMinute bounds the public requests of one address. Zero: 300.
+	// RequestsPerMinute bounds the public requests of one address; events of vendors, which come from few addresses,
+	// may be ten times as many. Zero: 300.
 	RequestsPerMinute int
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
@@ -77,8 +79,10 @@ type Server struct {
 	tracer   trace.Tracer
 	duration metric.Float64Histogram
 	limits   *limiter
-	public   http.Handler
-	admin    http.Handler
+	// eventLimits bounds the events of vendors.
+	eventLimits *limiter
+	public      http.Handler
+	admin       http.Handler
 
 	// Start sets these, before any other goroutine can ask for them.
 	publicListener *listener
@@ -111,6 +115,8 @@ func New(cfg Config) (*Server, error) {
 		tracer:   cfg.TracerProvider.Tracer(scopeName),
 		duration: duration,
 		limits:   newLimiter(cfg.RequestsPerMinute, time.Now),
+
+		eventLimits: newLimiter(10*cfg.RequestsPerMinute, time.Now),
 	}
 	s.public = s.stripPrefix(s.observe(s.guard(publicPolicy, s.publicRoutes())))
 	s.admin = s.observe(s.guard(adminPolicy, s.adminRoutes()))
@@ -149,6 +155,7 @@ func (s *Server) publicRoutes() http.Handler {
 	mux.Handle("GET /connect/done", s.limited(s.done))
 	mux.Handle("GET /connect/{ticket}", s.limited(s.connect))
 	mux.Handle("GET /oauth/callback/{client}", s.limited(s.callback))
+	mux.Handle("POST /events/{client}", s.limitedBy(s.eventLimits, s.vendorEvent))
 	mux.Handle("GET /assets/", s.limited(s.assets))
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz(false))

@@ -32,6 +32,11 @@ type scripted struct {
 	visit    func(ticket string) (core.Visit, error)
 	callback func(ctx context.Context, a core.CallbackAnswer) (core.CallbackReply, error)
 	grants   func(f core.GrantFilter) ([]core.GrantInfo, string, error)
+	event    func(client string, r core.EventRequest) (string, error)
+}
+
+func (s scripted) VendorEvent(_ context.Context, client string, r core.EventRequest) (string, error) {
+	return s.event(client, r)
 }
 
 func (s scripted) Visit(_ context.Context, ticket string) (core.Visit, error) { return s.visit(ticket) }

@@ -160,6 +160,20 @@ func (c *Client) Import(ctx context.Context, r ImportRequest) (Grant, error) {
 	return c.grant(ctx, wire.GrantImport, wire.ImportRequestOf(r))
 }
 
+// VerifyAccount says whether the vendor of a client has an account with that e-mail address. Unsupported where the vendor
+// does not tell.
+func (c *Client) VerifyAccount(ctx context.Context, client, emailAddress string) (core.AccountLookup, error) {
+	r, err := ask[wire.Account](ctx, c, wire.AccountVerify, wire.AccountRequest{Client: client, EmailAddress: emailAddress})
+	return core.AccountLookup(r), err
+}
+
+// CreateAccount makes an account at the vendor, with a grant that awaits its owner's confirmation. The grant's account is
+// the e-mail address; token.issued with the reason confirmed tells when it can be used.
+func (c *Client) CreateAccount(ctx context.Context, client, emailAddress string) (Grant, error) {
+	r, err := ask[wire.CreatedAccount](ctx, c, wire.AccountCreate, wire.AccountRequest{Client: client, EmailAddress: emailAddress})
+	return r.Core(), err
+}
+
 // Grant returns what may be told of a grant.
 func (c *Client) Grant(ctx context.Context, sel Selector) (Grant, error) {
 	return c.grant(ctx, wire.GrantGet, wire.SelectorOf(sel))

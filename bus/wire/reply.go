@@ -140,10 +140,25 @@ type Account struct {
 	AccountID string `json:"account_id,omitempty"`
 }
 
+// AccountOf returns l as a message.
+func AccountOf(l core.AccountLookup) Account { return Account(l) }
+
 // CreatedAccount is the reply of account.create: the new grant, with the vendor's id of the account.
 type CreatedAccount struct {
 	Grant
 	AccountID string `json:"account_id"`
+}
+
+// CreatedAccountOf returns g as a message.
+func CreatedAccountOf(g core.GrantInfo) CreatedAccount {
+	return CreatedAccount{Grant: GrantOf(g), AccountID: g.AccountID}
+}
+
+// Core returns the grant that the message tells of.
+func (c CreatedAccount) Core() core.GrantInfo {
+	g := c.Grant.Core()
+	g.AccountID = c.AccountID
+	return g
 }
 
 // warnings returns ws as an array in any case.

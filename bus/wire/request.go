@@ -209,3 +209,8 @@ type AccountRequest struct {
 	Client       string `json:"client"`
 	EmailAddress string `json:"email_address"`
 }
+
+// Core returns what a tenant asks.
+func (r AccountRequest) Core(tenant string) core.AccountAsk {
+	return core.AccountAsk{Tenant: tenant, Client: r.Client, EmailAddress: r.EmailAddress}
+}
