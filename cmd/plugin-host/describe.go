@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/host"
 )
 
 // describeCommand is `plugin-host describe`.
@@ -38,7 +39,7 @@ type description struct {
 	RotatesRefreshTokens bool             `json:"rotates_refresh_tokens"`
 	RevokesTokens        bool             `json:"revokes_tokens"`
 	PKCE                 bool             `json:"pkce"`
-	ChecksAPIBaseURL     bool             `json:"checks_api_base_url"`
+	Abilities            []string         `json:"abilities"`
 	SettingsSchema       json.RawMessage  `json:"settings_schema"`
 }
 
@@ -55,7 +56,7 @@ func (c describeCommand) Run(ctx context.Context, s streams) error {
 	}
 	took := time.Since(begun)
 	defer func() { _ = p.Close(ctx) }()
-	d, err := describe(ctx, p.Adapter())
+	d, err := describe(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -66,16 +67,15 @@ func (c describeCommand) Run(ctx context.Context, s streams) error {
 	return d.print(s.stdout)
 }
 
-// describe asks the adapter what it declares.
-func describe(ctx context.Context, a core.Adapter) (description, error) {
-	m, err := a.Metadata(ctx)
-	_, checks := a.(core.HostChecker)
+// describe asks the plugin what it declares.
+func describe(ctx context.Context, p *host.Plugin) (description, error) {
+	m, err := p.Adapter().Metadata(ctx)
 	return description{
 		Vendor: m.Vendor, Title: m.Title, Version: m.Version,
 		GrantTypes: m.GrantTypes, AccessLifetime: seconds(m.AccessLifetime),
 		RefreshIdleLifetime: seconds(m.RefreshIdleLifetime), ConsentLifetime: seconds(m.ConsentLifetime),
 		RotatesRefreshTokens: m.RotatesRefreshTokens, RevokesTokens: m.RevokesTokens, PKCE: m.PKCE,
-		ChecksAPIBaseURL: checks, SettingsSchema: m.SettingsSchema,
+		Abilities: append([]string{}, p.Abilities()...), SettingsSchema: m.SettingsSchema,
 	}, err
 }
 
@@ -118,7 +118,7 @@ func (d description) print(w io.Writer) error {
 	row("refresh tokens rotate", "%s", yesNo(d.RotatesRefreshTokens))
 	row("revocation", "%s", yesNo(d.RevokesTokens))
 	row("PKCE", "%s", yesNo(d.PKCE))
-	row("checks imported hosts", "%s", yesNo(d.ChecksAPIBaseURL))
+	row("abilities", "%s", cmp.Or(strings.Join(d.Abilities, ", "), "none"))
 	if err := t.Flush(); err != nil {
 		return err
 	}

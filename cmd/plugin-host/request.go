@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 
 	"github.com/esignd/esignd/core"
@@ -68,6 +69,8 @@ type tokenRequest struct {
 	RefreshToken secret   `json:"refresh_token"`
 	Scope        []string `json:"scope"`
 	APIBaseURL   string   `json:"api_base_url"`
+	AccessToken  secret   `json:"access_token"`
+	Reported     bool     `json:"reported"`
 }
 
 type revocationRequest struct {
@@ -75,6 +78,17 @@ type revocationRequest struct {
 	Token         secret `json:"token"`
 	TokenTypeHint string `json:"token_type_hint"`
 	APIBaseURL    string `json:"api_base_url"`
+}
+
+type accountRequest struct {
+	Client       client `json:"client"`
+	EmailAddress string `json:"email_address"`
+}
+
+type eventRequest struct {
+	Client client      `json:"client"`
+	Header http.Header `json:"header"`
+	Body   string      `json:"body"`
 }
 
 type hostCheckRequest struct {

@@ -2,26 +2,51 @@ package host
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/internal/wire"
 	"github.com/esignd/esignd/plugins/internal/wire/pluginv1"
 )
 
-// Adapter returns the plugin as an adapter, good for as long as the plugin is open, over restarts of its process. It is
-// a [core.HostChecker] too if the process that is or was last ready declares it. While no process is ready, Metadata
-// answers what the last one said and every other method fails at once with the outcome [core.NotSent].
-func (p *Plugin) Adapter() core.Adapter {
+// Adapter returns the plugin as an adapter, good for as long as the plugin is open, over restarts of its process. It
+// has all optional abilities; one that the process that is or was last ready does not declare is errors.ErrUnsupported.
+// While no process is ready, Metadata answers what the last one said and every other method fails at once with the
+// outcome [core.NotSent].
+func (p *Plugin) Adapter() core.Adapter { return remote{p} }
+
+// Abilities names the optional calls that the plugin declares, such as "check_api_base_url".
+func (p *Plugin) Abilities() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.checksHosts {
-		return checkingRemote{remote{p}}
+	var names []string
+	for _, a := range p.abilities {
+		names = append(names, wire.AbilityName(a))
 	}
-	return remote{p}
+	return names
+}
+
+// can returns nil where the plugin declares the ability.
+func (p *Plugin) can(a wire.Ability) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.abilities, a) {
+		return errors.ErrUnsupported
+	}
+	return nil
 }
 
 // remote is the adapter in the plugin's process.
 type remote struct{ plugin *Plugin }
+
+var (
+	_ core.Adapter         = remote{}
+	_ core.HostChecker     = remote{}
+	_ core.AccountVerifier = remote{}
+	_ core.AccountCreator  = remote{}
+	_ core.EventReader     = remote{}
+)
 
 // Metadata implements core.Adapter from what the process said at its start.
 func (r remote) Metadata(context.Context) (core.Metadata, error) {
@@ -81,11 +106,11 @@ func (r remote) Revoke(ctx context.Context, request core.RevocationRequest) erro
 	return wire.DecodeRevocation(reply)
 }
 
-// checkingRemote is an adapter in the plugin's process that checks hosts.
-type checkingRemote struct{ remote }
-
 // CheckAPIBaseURL implements core.HostChecker.
-func (r checkingRemote) CheckAPIBaseURL(ctx context.Context, client core.Credentials, rawURL string) (string, error) {
+func (r remote) CheckAPIBaseURL(ctx context.Context, client core.Credentials, rawURL string) (string, error) {
+	if err := r.plugin.can(wire.CheckAPIBaseURL); err != nil {
+		return "", err
+	}
 	reply, err := call(ctx, r.plugin, reads, pluginv1.AdapterClient.CheckAPIBaseURL, wire.EncodeHostCheck(client, rawURL))
 	if err != nil {
 		return "", err
@@ -95,4 +120,52 @@ func (r checkingRemote) CheckAPIBaseURL(ctx context.Context, client core.Credent
 		return "", err
 	}
 	return url, checkURL("API base URL", url)
+}
+
+// VerifyAccount implements core.AccountVerifier.
+func (r remote) VerifyAccount(ctx context.Context, request core.AccountRequest) (core.AccountLookup, error) {
+	if err := r.plugin.can(wire.VerifyAccount); err != nil {
+		return core.AccountLookup{}, err
+	}
+	reply, err := call(ctx, r.plugin, reads, pluginv1.AdapterClient.VerifyAccount, wire.EncodeVerifyAccount(request))
+	if err != nil {
+		return core.AccountLookup{}, err
+	}
+	found, err := wire.DecodeAccountLookup(reply)
+	if err != nil {
+		return core.AccountLookup{}, err
+	}
+	return found, checkAccountID(found.AccountID)
+}
+
+// CreateAccount implements core.AccountCreator.
+func (r remote) CreateAccount(ctx context.Context, request core.AccountRequest) (core.CreatedAccount, error) {
+	if err := r.plugin.can(wire.CreateAccount); err != nil {
+		return core.CreatedAccount{}, err
+	}
+	reply, err := call(ctx, r.plugin, acts, pluginv1.AdapterClient.CreateAccount, wire.EncodeCreateAccount(request))
+	if err != nil {
+		return core.CreatedAccount{}, err
+	}
+	created, err := wire.DecodeCreatedAccount(reply)
+	if err != nil {
+		return core.CreatedAccount{}, err
+	}
+	return checkCreatedAccount(created)
+}
+
+// ReadEvent implements core.EventReader.
+func (r remote) ReadEvent(ctx context.Context, request core.EventRequest) (core.VendorEvent, error) {
+	if err := r.plugin.can(wire.ReadEvent); err != nil {
+		return core.VendorEvent{}, err
+	}
+	reply, err := call(ctx, r.plugin, reads, pluginv1.AdapterClient.ReadEvent, wire.EncodeEventRequest(request))
+	if err != nil {
+		return core.VendorEvent{}, err
+	}
+	event, err := wire.DecodeVendorEvent(reply)
+	if err != nil {
+		return core.VendorEvent{}, err
+	}
+	return checkEvent(event)
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/internal/wire"
 	"github.com/esignd/esignd/plugins/internal/wire/pluginv1"
 )
 
@@ -33,8 +34,8 @@ type instance struct {
 	logger  *slog.Logger
 	started time.Time
 
-	metadata    core.Metadata
-	checksHosts bool
+	metadata  core.Metadata
+	abilities []wire.Ability
 
 	mu       sync.Mutex // guards inFlight and draining
 	inFlight int

@@ -175,7 +175,7 @@ func (i *instance) readMetadata(ctx context.Context, vendor string) error {
 	if err != nil {
 		return fmt.Errorf("ask for its metadata: %w", callError(ctx, err))
 	}
-	i.metadata, i.checksHosts = wire.DecodeMetadata(reply)
+	i.metadata, i.abilities = wire.DecodeMetadata(reply)
 	return checkMetadata(i.metadata, vendor)
 }
 

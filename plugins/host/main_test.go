@@ -208,7 +208,7 @@ func (s scripted) act(ctx context.Context, client core.Credentials) error {
 // rawStderr is the process's own standard error: go-plugin puts a pipe in its place.
 var rawStderr = os.Stderr
 
-// checking is scripted that checks hosts too.
+// checking is scripted that has every ability. What it does the client's id says, and the e-mail address or body what it answers.
 type checking struct{ scripted }
 
 func (checking) CheckAPIBaseURL(_ context.Context, _ core.Credentials, rawURL string) (string, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/internal/wire"
 )
 
 // State is where a plugin is in its life.
@@ -45,15 +46,15 @@ type Plugin struct {
 	cancel context.CancelFunc // ends supervise; set by Start
 	done   chan struct{}      // closed when supervise has ended; set by Start
 
-	mu          sync.Mutex // guards what follows
-	current     *instance  // nil while no process is ready
-	down        *core.VendorError
-	metadata    core.Metadata
-	checksHosts bool
-	state       State
-	since       time.Time
-	restarts    int
-	lastError   string
+	mu        sync.Mutex // guards what follows
+	current   *instance  // nil while no process is ready
+	down      *core.VendorError
+	metadata  core.Metadata
+	abilities []wire.Ability
+	state     State
+	since     time.Time
+	restarts  int
+	lastError string
 }
 
 // Start starts the process and returns when it is ready, or with an error that says what to do; nothing runs then. A
@@ -208,7 +209,7 @@ func (p *Plugin) setReady(i *instance) {
 		p.restarts++
 	}
 	p.current, p.down = i, nil
-	p.metadata, p.checksHosts = i.metadata, i.checksHosts
+	p.metadata, p.abilities = i.metadata, i.abilities
 	p.state, p.since = Ready, time.Now()
 }
 

@@ -48,8 +48,9 @@ func TestSetServesEachPluginOfTheFolder(t *testing.T) {
 		if _, err := token(t.Context(), a, ""); err != nil {
 			t.Errorf("%s: %v", status.Vendor, err)
 		}
-		if _, checks := a.(core.HostChecker); checks != (status.Vendor == "good") {
-			t.Errorf("%s checks hosts: %v", status.Vendor, checks)
+		_, err = a.(core.HostChecker).CheckAPIBaseURL(t.Context(), core.Credentials{}, "https://vendor.example")
+		if checks := err == nil; checks != (status.Vendor == "good") {
+			t.Errorf("%s checks hosts: %v", status.Vendor, err)
 		}
 	}
 	_, err := adapters.Adapter("nowhere")

@@ -75,6 +75,48 @@ func checkTokenResponse(t core.TokenResponse) (core.TokenResponse, error) {
 	return t, nil
 }
 
+const (
+	maxAccountID = 256     // bytes
+	maxReply     = 4 << 10 // bytes
+)
+
+// checkAccountID refuses what no vendor calls an account: it is written into records and shown to people.
+func checkAccountID(id string) error {
+	if id != printable(id, maxAccountID) {
+		return internal("the plugin's account id has control characters or is over 256 letters")
+	}
+	return nil
+}
+
+// checkCreatedAccount refuses an account without an id or a token: nothing could confirm or use it.
+func checkCreatedAccount(c core.CreatedAccount) (core.CreatedAccount, error) {
+	tokens, err := checkTokenResponse(c.Tokens)
+	if err != nil {
+		return core.CreatedAccount{}, err
+	}
+	if c.AccountID == "" {
+		return core.CreatedAccount{}, internal("the plugin answered without the account's id")
+	}
+	c.Tokens = tokens
+	return c, checkAccountID(c.AccountID)
+}
+
+// checkEvent takes an event of a type that it does not know for one of no interest, and refuses one without an account.
+func checkEvent(e core.VendorEvent) (core.VendorEvent, error) {
+	switch e.Type {
+	case core.VendorEventAccountConfirmed, core.VendorEventAuthorizationRevoked:
+		if e.AccountID == "" {
+			return core.VendorEvent{}, internal("the plugin's event is about no account")
+		}
+	default:
+		e.Type = core.VendorEventIgnored
+	}
+	if e.Reply != printable(e.Reply, maxReply) {
+		return core.VendorEvent{}, internal("the plugin's reply to the vendor has control characters or is over 4 KiB")
+	}
+	return e, checkAccountID(e.AccountID)
+}
+
 var deniedCode = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // checkCallback refuses a result that is neither a code nor a denial, or both.

@@ -26,8 +26,7 @@ func (s server) Metadata(ctx context.Context, _ *pluginv1.MetadataRequest) (*plu
 	if err != nil {
 		return nil, status.Error(grpccodes.Internal, core.AsVendorError(err).Error())
 	}
-	_, checksHosts := s.adapter.(core.HostChecker)
-	return wire.EncodeMetadata(m, checksHosts), nil
+	return wire.EncodeMetadata(m, wire.AbilitiesOf(s.adapter)), nil
 }
 
 func (s server) AuthorizationURL(ctx context.Context, r *pluginv1.AuthorizationURLRequest) (*pluginv1.AuthorizationURLResponse, error) {
@@ -63,6 +62,36 @@ func (s server) CheckAPIBaseURL(ctx context.Context, r *pluginv1.CheckAPIBaseURL
 	url, err := checker.CheckAPIBaseURL(ctx, client, rawURL)
 	traceFailure(ctx, err)
 	return wire.EncodeHostCheckResult(url, err), nil
+}
+
+func (s server) VerifyAccount(ctx context.Context, r *pluginv1.VerifyAccountRequest) (*pluginv1.VerifyAccountResponse, error) {
+	verifier, ok := s.adapter.(core.AccountVerifier)
+	if !ok {
+		return s.UnimplementedAdapterServer.VerifyAccount(ctx, r)
+	}
+	found, err := verifier.VerifyAccount(ctx, wire.DecodeVerifyAccount(r))
+	traceFailure(ctx, err)
+	return wire.EncodeAccountLookup(found, err), nil
+}
+
+func (s server) CreateAccount(ctx context.Context, r *pluginv1.CreateAccountRequest) (*pluginv1.CreateAccountResponse, error) {
+	creator, ok := s.adapter.(core.AccountCreator)
+	if !ok {
+		return s.UnimplementedAdapterServer.CreateAccount(ctx, r)
+	}
+	created, err := creator.CreateAccount(ctx, wire.DecodeCreateAccount(r))
+	traceFailure(ctx, err)
+	return wire.EncodeCreatedAccount(created, err), nil
+}
+
+func (s server) ReadEvent(ctx context.Context, r *pluginv1.ReadEventRequest) (*pluginv1.ReadEventResponse, error) {
+	reader, ok := s.adapter.(core.EventReader)
+	if !ok {
+		return s.UnimplementedAdapterServer.ReadEvent(ctx, r)
+	}
+	event, err := reader.ReadEvent(ctx, wire.DecodeEventRequest(r))
+	traceFailure(ctx, err)
+	return wire.EncodeVendorEvent(event, err), nil
 }
 
 // traceFailure marks the call's span: a failure travels as data, so gRPC's own status says nothing of it.

@@ -61,6 +61,8 @@ func EncodeTokenRequest(r core.TokenRequest) *pluginv1.TokenRequest {
 		RefreshToken: r.RefreshToken.Reveal(),
 		Scope:        encodeScope(r.Scope),
 		ApiBaseUrl:   r.APIBaseURL,
+		AccessToken:  r.AccessToken.Reveal(),
+		Reported:     r.Reported,
 	}
 }
 
@@ -76,6 +78,8 @@ func DecodeTokenRequest(m *pluginv1.TokenRequest) core.TokenRequest {
 		RefreshToken: core.NewSecret(m.GetRefreshToken()),
 		Scope:        decodeScope(m.GetScope()),
 		APIBaseURL:   m.GetApiBaseUrl(),
+		AccessToken:  core.NewSecret(m.GetAccessToken()),
+		Reported:     m.GetReported(),
 	}
 }
 
@@ -97,14 +101,4 @@ func DecodeRevocationRequest(m *pluginv1.RevokeRequest) core.RevocationRequest {
 		TokenTypeHint: m.GetTokenTypeHint(),
 		APIBaseURL:    m.GetApiBaseUrl(),
 	}
-}
-
-// EncodeHostCheck is the inverse of DecodeHostCheck.
-func EncodeHostCheck(client core.Credentials, rawURL string) *pluginv1.CheckAPIBaseURLRequest {
-	return &pluginv1.CheckAPIBaseURLRequest{Client: encodeCredentials(client), Url: rawURL}
-}
-
-// DecodeHostCheck is the inverse of EncodeHostCheck.
-func DecodeHostCheck(m *pluginv1.CheckAPIBaseURLRequest) (client core.Credentials, rawURL string) {
-	return decodeCredentials(m.GetClient()), m.GetUrl()
 }

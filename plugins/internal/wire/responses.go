@@ -2,15 +2,14 @@ package wire
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/internal/wire/pluginv1"
 )
 
-// EncodeMetadata is the inverse of DecodeMetadata. hostChecker says that the adapter is a [core.HostChecker].
-func EncodeMetadata(m core.Metadata, hostChecker bool) *pluginv1.MetadataResponse {
+// EncodeMetadata is the inverse of DecodeMetadata.
+func EncodeMetadata(m core.Metadata, abilities []Ability) *pluginv1.MetadataResponse {
 	r := &pluginv1.MetadataResponse{
 		Vendor:               strings.ToValidUTF8(m.Vendor, "\uFFFD"),
 		Title:                strings.ToValidUTF8(m.Title, "\uFFFD"),
@@ -22,18 +21,16 @@ func EncodeMetadata(m core.Metadata, hostChecker bool) *pluginv1.MetadataRespons
 		RevokesTokens:        m.RevokesTokens,
 		Pkce:                 m.PKCE,
 		SettingsSchema:       m.SettingsSchema,
+		Abilities:            abilities,
 	}
 	for _, t := range m.GrantTypes {
 		r.GrantTypes = append(r.GrantTypes, string(t))
 	}
-	if hostChecker {
-		r.Abilities = append(r.Abilities, pluginv1.Ability_ABILITY_CHECK_API_BASE_URL)
-	}
 	return r
 }
 
-// DecodeMetadata is the inverse of EncodeMetadata. Abilities that it does not know are left out.
-func DecodeMetadata(r *pluginv1.MetadataResponse) (m core.Metadata, hostChecker bool) {
+// DecodeMetadata is the inverse of EncodeMetadata.
+func DecodeMetadata(r *pluginv1.MetadataResponse) (m core.Metadata, abilities []Ability) {
 	m = core.Metadata{
 		Vendor:               r.GetVendor(),
 		Title:                r.GetTitle(),
@@ -49,7 +46,7 @@ func DecodeMetadata(r *pluginv1.MetadataResponse) (m core.Metadata, hostChecker 
 	for _, t := range r.GetGrantTypes() {
 		m.GrantTypes = append(m.GrantTypes, core.GrantType(t))
 	}
-	return m, slices.Contains(r.GetAbilities(), pluginv1.Ability_ABILITY_CHECK_API_BASE_URL)
+	return m, r.GetAbilities()
 }
 
 // EncodeAuthorizationURL is the inverse of DecodeAuthorizationURL.
@@ -107,7 +104,11 @@ func EncodeTokenResponse(t core.TokenResponse, err error) *pluginv1.TokenRespons
 	if err != nil {
 		return &pluginv1.TokenResponse{Result: &pluginv1.TokenResponse_Error{Error: encodeVendorError(err)}}
 	}
-	return &pluginv1.TokenResponse{Result: &pluginv1.TokenResponse_TokenSet{TokenSet: &pluginv1.TokenSet{
+	return &pluginv1.TokenResponse{Result: &pluginv1.TokenResponse_TokenSet{TokenSet: encodeTokenSet(t)}}
+}
+
+func encodeTokenSet(t core.TokenResponse) *pluginv1.TokenSet {
+	return &pluginv1.TokenSet{
 		AccessToken:  t.AccessToken.Reveal(),
 		TokenType:    t.TokenType,
 		RefreshToken: t.RefreshToken.Reveal(),
@@ -115,22 +116,26 @@ func EncodeTokenResponse(t core.TokenResponse, err error) *pluginv1.TokenRespons
 		Scope:        encodeScope(t.Scope),
 		ApiBaseUrl:   t.APIBaseURL,
 		AccountId:    t.AccountID,
-	}}}
+	}
+}
+
+func decodeTokenSet(m *pluginv1.TokenSet) core.TokenResponse {
+	return core.TokenResponse{
+		AccessToken:  core.NewSecret(m.GetAccessToken()),
+		TokenType:    m.GetTokenType(),
+		RefreshToken: core.NewSecret(m.GetRefreshToken()),
+		ExpiresIn:    decodeDuration(m.GetExpiresIn()),
+		Scope:        decodeScope(m.GetScope()),
+		APIBaseURL:   m.GetApiBaseUrl(),
+		AccountID:    m.GetAccountId(),
+	}
 }
 
 // DecodeTokenResponse is the inverse of EncodeTokenResponse.
 func DecodeTokenResponse(r *pluginv1.TokenResponse) (core.TokenResponse, error) {
 	switch result := r.GetResult().(type) {
 	case *pluginv1.TokenResponse_TokenSet:
-		return core.TokenResponse{
-			AccessToken:  core.NewSecret(result.TokenSet.GetAccessToken()),
-			TokenType:    result.TokenSet.GetTokenType(),
-			RefreshToken: core.NewSecret(result.TokenSet.GetRefreshToken()),
-			ExpiresIn:    decodeDuration(result.TokenSet.GetExpiresIn()),
-			Scope:        decodeScope(result.TokenSet.GetScope()),
-			APIBaseURL:   result.TokenSet.GetApiBaseUrl(),
-			AccountID:    result.TokenSet.GetAccountId(),
-		}, nil
+		return decodeTokenSet(result.TokenSet), nil
 	case *pluginv1.TokenResponse_Error:
 		return core.TokenResponse{}, decodeVendorError(result.Error)
 	default:
@@ -161,27 +166,5 @@ func DecodeRevocation(r *pluginv1.RevokeResponse) error {
 		return decodeVendorError(result.Error)
 	default:
 		return errEmptyResponse()
-	}
-}
-
-// EncodeHostCheckResult is the inverse of DecodeHostCheckResult.
-func EncodeHostCheckResult(url string, err error) *pluginv1.CheckAPIBaseURLResponse {
-	if err != nil {
-		return &pluginv1.CheckAPIBaseURLResponse{
-			Result: &pluginv1.CheckAPIBaseURLResponse_Error{Error: encodeVendorError(err)},
-		}
-	}
-	return &pluginv1.CheckAPIBaseURLResponse{Result: &pluginv1.CheckAPIBaseURLResponse_Url{Url: url}}
-}
-
-// DecodeHostCheckResult is the inverse of EncodeHostCheckResult.
-func DecodeHostCheckResult(r *pluginv1.CheckAPIBaseURLResponse) (string, error) {
-	switch result := r.GetResult().(type) {
-	case *pluginv1.CheckAPIBaseURLResponse_Url:
-		return result.Url, nil
-	case *pluginv1.CheckAPIBaseURLResponse_Error:
-		return "", decodeVendorError(result.Error)
-	default:
-		return "", errEmptyResponse()
 	}
 }

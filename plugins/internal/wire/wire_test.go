@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -85,6 +86,7 @@ func TestRequestsAreTheSameAfterTheWire(t *testing.T) {
 			Client: client, GrantType: core.GrantType(text("grant_type")), Code: secret("code"),
 			RedirectURI: text("redirect"), State: secret("state"), CodeVerifier: secret("verifier"),
 			RefreshToken: secret("refresh_token"), Scope: scopes().Draw(t, "scope"), APIBaseURL: text("api"),
+			AccessToken: secret("access_token"), Reported: rapid.Bool().Draw(t, "reported"),
 		}
 		same(t, wire.DecodeTokenRequest(resend(t, wire.EncodeTokenRequest(token))), token)
 
@@ -144,10 +146,10 @@ func TestMetadataIsTheSameAfterTheWire(t *testing.T) {
 			PKCE:                 rapid.Bool().Draw(t, "pkce"),
 			SettingsSchema:       json.RawMessage(`{"type":"object"}`),
 		}
-		checks := rapid.Bool().Draw(t, "checks hosts")
-		got, gotChecks := wire.DecodeMetadata(resend(t, wire.EncodeMetadata(want, checks)))
+		abilities := rapid.SliceOfN(rapid.SampledFrom([]wire.Ability{wire.CheckAPIBaseURL, wire.ReadEvent}), 1, 2).Draw(t, "abilities")
+		got, gotAbilities := wire.DecodeMetadata(resend(t, wire.EncodeMetadata(want, abilities)))
 		same(t, got, want)
-		same(t, gotChecks, checks)
+		same(t, gotAbilities, abilities)
 	})
 }
 
@@ -158,7 +160,7 @@ func errorPaths(err error) map[string]error {
 	_, got["Callback"] = wire.DecodeCallback(wire.EncodeCallback(core.CallbackResult{}, err))
 	_, got["Token"] = wire.DecodeTokenResponse(wire.EncodeTokenResponse(core.TokenResponse{}, err))
 	got["Revoke"] = wire.DecodeRevocation(wire.EncodeRevocation(err))
-	_, got["CheckAPIBaseURL"] = wire.DecodeHostCheckResult(wire.EncodeHostCheckResult("", err))
+	maps.Copy(got, abilityErrors(err))
 	return got
 }
 
@@ -283,7 +285,7 @@ func TestSecretsAreMarked(t *testing.T) {
 	secret := map[string]bool{
 		"client_secret": true, "secret_settings": true, "code": true, "state": true, "code_verifier": true,
 		"refresh_token": true, "access_token": true, "token": true,
-		"Param.values": true, "AuthorizationURLResponse.url": true, "VendorError.code": false,
+		"body": true, "Param.values": true, "AuthorizationURLResponse.url": true, "VendorError.code": false,
 	}
 	found := 0
 	messages := pluginv1.File_esignd_plugin_v1_adapter_proto.Messages()

@@ -37,6 +37,12 @@ const (
 	Ability_ABILITY_UNSPECIFIED Ability = 0
 	// The plugin answers CheckAPIBaseURL.
 	Ability_ABILITY_CHECK_API_BASE_URL Ability = 1
+	// The plugin answers VerifyAccount.
+	Ability_ABILITY_VERIFY_ACCOUNT Ability = 2
+	// The plugin answers CreateAccount.
+	Ability_ABILITY_CREATE_ACCOUNT Ability = 3
+	// The plugin answers ReadEvent.
+	Ability_ABILITY_READ_EVENT Ability = 4
 )
 
 // Enum value maps for Ability.
@@ -44,10 +50,16 @@ var (
 	Ability_name = map[int32]string{
 		0: "ABILITY_UNSPECIFIED",
 		1: "ABILITY_CHECK_API_BASE_URL",
+		2: "ABILITY_VERIFY_ACCOUNT",
+		3: "ABILITY_CREATE_ACCOUNT",
+		4: "ABILITY_READ_EVENT",
 	}
 	Ability_value = map[string]int32{
 		"ABILITY_UNSPECIFIED":        0,
 		"ABILITY_CHECK_API_BASE_URL": 1,
+		"ABILITY_VERIFY_ACCOUNT":     2,
+		"ABILITY_CREATE_ACCOUNT":     3,
+		"ABILITY_READ_EVENT":         4,
 	}
 )
 
@@ -918,16 +930,20 @@ func (*CallbackResponse_Callback) isCallbackResponse_Result() {}
 func (*CallbackResponse_Error) isCallbackResponse_Result() {}
 
 type TokenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Client        *Credentials           `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
-	GrantType     string                 `protobuf:"bytes,2,opt,name=grant_type,json=grantType,proto3" json:"grant_type,omitempty"`
-	Code          string                 `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
-	RedirectUri   string                 `protobuf:"bytes,4,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
-	CodeVerifier  string                 `protobuf:"bytes,6,opt,name=code_verifier,json=codeVerifier,proto3" json:"code_verifier,omitempty"`
-	RefreshToken  string                 `protobuf:"bytes,7,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	Scope         *Scope                 `protobuf:"bytes,8,opt,name=scope,proto3" json:"scope,omitempty"`
-	ApiBaseUrl    string                 `protobuf:"bytes,9,opt,name=api_base_url,json=apiBaseUrl,proto3" json:"api_base_url,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Client       *Credentials           `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	GrantType    string                 `protobuf:"bytes,2,opt,name=grant_type,json=grantType,proto3" json:"grant_type,omitempty"`
+	Code         string                 `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
+	RedirectUri  string                 `protobuf:"bytes,4,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
+	State        string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	CodeVerifier string                 `protobuf:"bytes,6,opt,name=code_verifier,json=codeVerifier,proto3" json:"code_verifier,omitempty"`
+	RefreshToken string                 `protobuf:"bytes,7,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	Scope        *Scope                 `protobuf:"bytes,8,opt,name=scope,proto3" json:"scope,omitempty"`
+	ApiBaseUrl   string                 `protobuf:"bytes,9,opt,name=api_base_url,json=apiBaseUrl,proto3" json:"api_base_url,omitempty"`
+	// With a refresh, the grant's access token so far, which may have expired.
+	AccessToken string `protobuf:"bytes,10,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// A caller reported access_token refused by the vendor's API.
+	Reported      bool `protobuf:"varint,11,opt,name=reported,proto3" json:"reported,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1023,6 +1039,20 @@ func (x *TokenRequest) GetApiBaseUrl() string {
 		return x.ApiBaseUrl
 	}
 	return ""
+}
+
+func (x *TokenRequest) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *TokenRequest) GetReported() bool {
+	if x != nil {
+		return x.Reported
+	}
+	return false
 }
 
 // TokenSet is what the vendor gave (RFC 6749 section 5.1).
@@ -1426,6 +1456,7 @@ type CheckAPIBaseURLResponse struct {
 	//
 	//	*CheckAPIBaseURLResponse_Url
 	//	*CheckAPIBaseURLResponse_Error
+	//	*CheckAPIBaseURLResponse_Unsupported
 	Result        isCheckAPIBaseURLResponse_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1486,6 +1517,15 @@ func (x *CheckAPIBaseURLResponse) GetError() *VendorError {
 	return nil
 }
 
+func (x *CheckAPIBaseURLResponse) GetUnsupported() bool {
+	if x != nil {
+		if x, ok := x.Result.(*CheckAPIBaseURLResponse_Unsupported); ok {
+			return x.Unsupported
+		}
+	}
+	return false
+}
+
 type isCheckAPIBaseURLResponse_Result interface {
 	isCheckAPIBaseURLResponse_Result()
 }
@@ -1499,9 +1539,660 @@ type CheckAPIBaseURLResponse_Error struct {
 	Error *VendorError `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
 }
 
+type CheckAPIBaseURLResponse_Unsupported struct {
+	// The adapter cannot tell.
+	Unsupported bool `protobuf:"varint,3,opt,name=unsupported,proto3,oneof"`
+}
+
 func (*CheckAPIBaseURLResponse_Url) isCheckAPIBaseURLResponse_Result() {}
 
 func (*CheckAPIBaseURLResponse_Error) isCheckAPIBaseURLResponse_Result() {}
+
+func (*CheckAPIBaseURLResponse_Unsupported) isCheckAPIBaseURLResponse_Result() {}
+
+type VerifyAccountRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Client        *Credentials           `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	EmailAddress  string                 `protobuf:"bytes,2,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyAccountRequest) Reset() {
+	*x = VerifyAccountRequest{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyAccountRequest) ProtoMessage() {}
+
+func (x *VerifyAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyAccountRequest.ProtoReflect.Descriptor instead.
+func (*VerifyAccountRequest) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *VerifyAccountRequest) GetClient() *Credentials {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *VerifyAccountRequest) GetEmailAddress() string {
+	if x != nil {
+		return x.EmailAddress
+	}
+	return ""
+}
+
+// AccountLookup says whether an account is there.
+type AccountLookup struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Exists bool                   `protobuf:"varint,1,opt,name=exists,proto3" json:"exists,omitempty"`
+	// The vendor's own id of it, where it says one.
+	AccountId     string `protobuf:"bytes,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountLookup) Reset() {
+	*x = AccountLookup{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountLookup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountLookup) ProtoMessage() {}
+
+func (x *AccountLookup) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountLookup.ProtoReflect.Descriptor instead.
+func (*AccountLookup) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AccountLookup) GetExists() bool {
+	if x != nil {
+		return x.Exists
+	}
+	return false
+}
+
+func (x *AccountLookup) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+type VerifyAccountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*VerifyAccountResponse_Account
+	//	*VerifyAccountResponse_Error
+	//	*VerifyAccountResponse_Unsupported
+	Result        isVerifyAccountResponse_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyAccountResponse) Reset() {
+	*x = VerifyAccountResponse{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyAccountResponse) ProtoMessage() {}
+
+func (x *VerifyAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyAccountResponse.ProtoReflect.Descriptor instead.
+func (*VerifyAccountResponse) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *VerifyAccountResponse) GetResult() isVerifyAccountResponse_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *VerifyAccountResponse) GetAccount() *AccountLookup {
+	if x != nil {
+		if x, ok := x.Result.(*VerifyAccountResponse_Account); ok {
+			return x.Account
+		}
+	}
+	return nil
+}
+
+func (x *VerifyAccountResponse) GetError() *VendorError {
+	if x != nil {
+		if x, ok := x.Result.(*VerifyAccountResponse_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *VerifyAccountResponse) GetUnsupported() bool {
+	if x != nil {
+		if x, ok := x.Result.(*VerifyAccountResponse_Unsupported); ok {
+			return x.Unsupported
+		}
+	}
+	return false
+}
+
+type isVerifyAccountResponse_Result interface {
+	isVerifyAccountResponse_Result()
+}
+
+type VerifyAccountResponse_Account struct {
+	Account *AccountLookup `protobuf:"bytes,1,opt,name=account,proto3,oneof"`
+}
+
+type VerifyAccountResponse_Error struct {
+	Error *VendorError `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+type VerifyAccountResponse_Unsupported struct {
+	// The vendor cannot tell.
+	Unsupported bool `protobuf:"varint,3,opt,name=unsupported,proto3,oneof"`
+}
+
+func (*VerifyAccountResponse_Account) isVerifyAccountResponse_Result() {}
+
+func (*VerifyAccountResponse_Error) isVerifyAccountResponse_Result() {}
+
+func (*VerifyAccountResponse_Unsupported) isVerifyAccountResponse_Result() {}
+
+type CreateAccountRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Client        *Credentials           `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	EmailAddress  string                 `protobuf:"bytes,2,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccountRequest) Reset() {
+	*x = CreateAccountRequest{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccountRequest) ProtoMessage() {}
+
+func (x *CreateAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccountRequest.ProtoReflect.Descriptor instead.
+func (*CreateAccountRequest) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CreateAccountRequest) GetClient() *Credentials {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *CreateAccountRequest) GetEmailAddress() string {
+	if x != nil {
+		return x.EmailAddress
+	}
+	return ""
+}
+
+// CreatedAccount is a new account and its token set.
+type CreatedAccount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The vendor's own id of the account.
+	AccountId     string    `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	TokenSet      *TokenSet `protobuf:"bytes,2,opt,name=token_set,json=tokenSet,proto3" json:"token_set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreatedAccount) Reset() {
+	*x = CreatedAccount{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreatedAccount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreatedAccount) ProtoMessage() {}
+
+func (x *CreatedAccount) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreatedAccount.ProtoReflect.Descriptor instead.
+func (*CreatedAccount) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CreatedAccount) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *CreatedAccount) GetTokenSet() *TokenSet {
+	if x != nil {
+		return x.TokenSet
+	}
+	return nil
+}
+
+type CreateAccountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*CreateAccountResponse_Account
+	//	*CreateAccountResponse_Error
+	//	*CreateAccountResponse_Unsupported
+	Result        isCreateAccountResponse_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccountResponse) Reset() {
+	*x = CreateAccountResponse{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccountResponse) ProtoMessage() {}
+
+func (x *CreateAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccountResponse.ProtoReflect.Descriptor instead.
+func (*CreateAccountResponse) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CreateAccountResponse) GetResult() isCreateAccountResponse_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *CreateAccountResponse) GetAccount() *CreatedAccount {
+	if x != nil {
+		if x, ok := x.Result.(*CreateAccountResponse_Account); ok {
+			return x.Account
+		}
+	}
+	return nil
+}
+
+func (x *CreateAccountResponse) GetError() *VendorError {
+	if x != nil {
+		if x, ok := x.Result.(*CreateAccountResponse_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *CreateAccountResponse) GetUnsupported() bool {
+	if x != nil {
+		if x, ok := x.Result.(*CreateAccountResponse_Unsupported); ok {
+			return x.Unsupported
+		}
+	}
+	return false
+}
+
+type isCreateAccountResponse_Result interface {
+	isCreateAccountResponse_Result()
+}
+
+type CreateAccountResponse_Account struct {
+	Account *CreatedAccount `protobuf:"bytes,1,opt,name=account,proto3,oneof"`
+}
+
+type CreateAccountResponse_Error struct {
+	Error *VendorError `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+type CreateAccountResponse_Unsupported struct {
+	// The vendor makes no accounts.
+	Unsupported bool `protobuf:"varint,3,opt,name=unsupported,proto3,oneof"`
+}
+
+func (*CreateAccountResponse_Account) isCreateAccountResponse_Result() {}
+
+func (*CreateAccountResponse_Error) isCreateAccountResponse_Result() {}
+
+func (*CreateAccountResponse_Unsupported) isCreateAccountResponse_Result() {}
+
+type ReadEventRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Client *Credentials           `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	// The header fields of the vendor's request, by their canonical names.
+	Header []*Param `protobuf:"bytes,2,rep,name=header,proto3" json:"header,omitempty"`
+	Body   []byte   `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// When it came, in seconds since 1970 by the host's clock.
+	ReceivedAt    int64 `protobuf:"varint,4,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadEventRequest) Reset() {
+	*x = ReadEventRequest{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadEventRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadEventRequest) ProtoMessage() {}
+
+func (x *ReadEventRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadEventRequest.ProtoReflect.Descriptor instead.
+func (*ReadEventRequest) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReadEventRequest) GetClient() *Credentials {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *ReadEventRequest) GetHeader() []*Param {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *ReadEventRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *ReadEventRequest) GetReceivedAt() int64 {
+	if x != nil {
+		return x.ReceivedAt
+	}
+	return 0
+}
+
+// VendorEvent is a checked event.
+type VendorEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it means: "account_confirmed", "authorization_revoked", or "" where it is of no interest. Another one is read
+	// as "".
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// The vendor's own id of the account that it is about.
+	AccountId string `protobuf:"bytes,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// The body with which the vendor wants to be answered.
+	Reply         string `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VendorEvent) Reset() {
+	*x = VendorEvent{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VendorEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VendorEvent) ProtoMessage() {}
+
+func (x *VendorEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VendorEvent.ProtoReflect.Descriptor instead.
+func (*VendorEvent) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *VendorEvent) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *VendorEvent) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *VendorEvent) GetReply() string {
+	if x != nil {
+		return x.Reply
+	}
+	return ""
+}
+
+type ReadEventResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*ReadEventResponse_Event
+	//	*ReadEventResponse_Error
+	//	*ReadEventResponse_Unsupported
+	Result        isReadEventResponse_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadEventResponse) Reset() {
+	*x = ReadEventResponse{}
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadEventResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadEventResponse) ProtoMessage() {}
+
+func (x *ReadEventResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_esignd_plugin_v1_adapter_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadEventResponse.ProtoReflect.Descriptor instead.
+func (*ReadEventResponse) Descriptor() ([]byte, []int) {
+	return file_esignd_plugin_v1_adapter_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReadEventResponse) GetResult() isReadEventResponse_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *ReadEventResponse) GetEvent() *VendorEvent {
+	if x != nil {
+		if x, ok := x.Result.(*ReadEventResponse_Event); ok {
+			return x.Event
+		}
+	}
+	return nil
+}
+
+func (x *ReadEventResponse) GetError() *VendorError {
+	if x != nil {
+		if x, ok := x.Result.(*ReadEventResponse_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *ReadEventResponse) GetUnsupported() bool {
+	if x != nil {
+		if x, ok := x.Result.(*ReadEventResponse_Unsupported); ok {
+			return x.Unsupported
+		}
+	}
+	return false
+}
+
+type isReadEventResponse_Result interface {
+	isReadEventResponse_Result()
+}
+
+type ReadEventResponse_Event struct {
+	Event *VendorEvent `protobuf:"bytes,1,opt,name=event,proto3,oneof"`
+}
+
+type ReadEventResponse_Error struct {
+	Error *VendorError `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+type ReadEventResponse_Unsupported struct {
+	// The vendor sends nothing that means something here.
+	Unsupported bool `protobuf:"varint,3,opt,name=unsupported,proto3,oneof"`
+}
+
+func (*ReadEventResponse_Event) isReadEventResponse_Result() {}
+
+func (*ReadEventResponse_Error) isReadEventResponse_Result() {}
+
+func (*ReadEventResponse_Unsupported) isReadEventResponse_Result() {}
 
 var File_esignd_plugin_v1_adapter_proto protoreflect.FileDescriptor
 
@@ -1568,7 +2259,7 @@ const file_esignd_plugin_v1_adapter_proto_rawDesc = "" +
 	"\x10CallbackResponse\x12>\n" +
 	"\bcallback\x18\x01 \x01(\v2 .esignd.plugin.v1.CallbackResultH\x00R\bcallback\x125\n" +
 	"\x05error\x18\x02 \x01(\v2\x1d.esignd.plugin.v1.VendorErrorH\x00R\x05errorB\b\n" +
-	"\x06result\"\xe0\x02\n" +
+	"\x06result\"\xa4\x03\n" +
 	"\fTokenRequest\x125\n" +
 	"\x06client\x18\x01 \x01(\v2\x1d.esignd.plugin.v1.CredentialsR\x06client\x12\x1d\n" +
 	"\n" +
@@ -1580,7 +2271,10 @@ const file_esignd_plugin_v1_adapter_proto_rawDesc = "" +
 	"\rrefresh_token\x18\a \x01(\tB\x03\x80\x01\x01R\frefreshToken\x12-\n" +
 	"\x05scope\x18\b \x01(\v2\x17.esignd.plugin.v1.ScopeR\x05scope\x12 \n" +
 	"\fapi_base_url\x18\t \x01(\tR\n" +
-	"apiBaseUrl\"\xa5\x02\n" +
+	"apiBaseUrl\x12&\n" +
+	"\faccess_token\x18\n" +
+	" \x01(\tB\x03\x80\x01\x01R\vaccessToken\x12\x1a\n" +
+	"\breported\x18\v \x01(\bR\breported\"\xa5\x02\n" +
 	"\bTokenSet\x12&\n" +
 	"\faccess_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\vaccessToken\x12\x1d\n" +
 	"\n" +
@@ -1610,26 +2304,73 @@ const file_esignd_plugin_v1_adapter_proto_rawDesc = "" +
 	"\x06result\"a\n" +
 	"\x16CheckAPIBaseURLRequest\x125\n" +
 	"\x06client\x18\x01 \x01(\v2\x1d.esignd.plugin.v1.CredentialsR\x06client\x12\x10\n" +
-	"\x03url\x18\x02 \x01(\tR\x03url\"n\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\"\x92\x01\n" +
 	"\x17CheckAPIBaseURLResponse\x12\x12\n" +
 	"\x03url\x18\x01 \x01(\tH\x00R\x03url\x125\n" +
-	"\x05error\x18\x02 \x01(\v2\x1d.esignd.plugin.v1.VendorErrorH\x00R\x05errorB\b\n" +
-	"\x06result*B\n" +
+	"\x05error\x18\x02 \x01(\v2\x1d.esignd.plugin.v1.VendorErrorH\x00R\x05error\x12\"\n" +
+	"\vunsupported\x18\x03 \x01(\bH\x00R\vunsupportedB\b\n" +
+	"\x06result\"r\n" +
+	"\x14VerifyAccountRequest\x125\n" +
+	"\x06client\x18\x01 \x01(\v2\x1d.esignd.plugin.v1.CredentialsR\x06client\x12#\n" +
+	"\remail_address\x18\x02 \x01(\tR\femailAddress\"F\n" +
+	"\rAccountLookup\x12\x16\n" +
+	"\x06exists\x18\x01 \x01(\bR\x06exists\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x02 \x01(\tR\taccountId\"\xb9\x01\n" +
+	"\x15VerifyAccountResponse\x12;\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1f.esignd.plugin.v1.AccountLookupH\x00R\aaccount\x125\n" +
+	"\x05error\x18\x02 \x01(\v2\x1d.esignd.plugin.v1.VendorErrorH\x00R\x05error\x12\"\n" +
+	"\vunsupported\x18\x03 \x01(\bH\x00R\vunsupportedB\b\n" +
+	"\x06result\"r\n" +
+	"\x14CreateAccountRequest\x125\n" +
+	"\x06client\x18\x01 \x01(\v2\x1d.esignd.plugin.v1.CredentialsR\x06client\x12#\n" +
+	"\remail_address\x18\x02 \x01(\tR\femailAddress\"h\n" +
+	"\x0eCreatedAccount\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x127\n" +
+	"\ttoken_set\x18\x02 \x01(\v2\x1a.esignd.plugin.v1.TokenSetR\btokenSet\"\xba\x01\n" +
+	"\x15CreateAccountResponse\x12<\n" +
+	"\aaccount\x18\x01 \x01(\v2 .esignd.plugin.v1.CreatedAccountH\x00R\aaccount\x125\n" +
+	"\x05error\x18\x02 \x01(\v2\x1d.esignd.plugin.v1.VendorErrorH\x00R\x05error\x12\"\n" +
+	"\vunsupported\x18\x03 \x01(\bH\x00R\vunsupportedB\b\n" +
+	"\x06result\"\xb4\x01\n" +
+	"\x10ReadEventRequest\x125\n" +
+	"\x06client\x18\x01 \x01(\v2\x1d.esignd.plugin.v1.CredentialsR\x06client\x12/\n" +
+	"\x06header\x18\x02 \x03(\v2\x17.esignd.plugin.v1.ParamR\x06header\x12\x17\n" +
+	"\x04body\x18\x03 \x01(\fB\x03\x80\x01\x01R\x04body\x12\x1f\n" +
+	"\vreceived_at\x18\x04 \x01(\x03R\n" +
+	"receivedAt\"V\n" +
+	"\vVendorEvent\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x02 \x01(\tR\taccountId\x12\x14\n" +
+	"\x05reply\x18\x03 \x01(\tR\x05reply\"\xaf\x01\n" +
+	"\x11ReadEventResponse\x125\n" +
+	"\x05event\x18\x01 \x01(\v2\x1d.esignd.plugin.v1.VendorEventH\x00R\x05event\x125\n" +
+	"\x05error\x18\x02 \x01(\v2\x1d.esignd.plugin.v1.VendorErrorH\x00R\x05error\x12\"\n" +
+	"\vunsupported\x18\x03 \x01(\bH\x00R\vunsupportedB\b\n" +
+	"\x06result*\x92\x01\n" +
 	"\aAbility\x12\x17\n" +
 	"\x13ABILITY_UNSPECIFIED\x10\x00\x12\x1e\n" +
-	"\x1aABILITY_CHECK_API_BASE_URL\x10\x01*b\n" +
+	"\x1aABILITY_CHECK_API_BASE_URL\x10\x01\x12\x1a\n" +
+	"\x16ABILITY_VERIFY_ACCOUNT\x10\x02\x12\x1a\n" +
+	"\x16ABILITY_CREATE_ACCOUNT\x10\x03\x12\x16\n" +
+	"\x12ABILITY_READ_EVENT\x10\x04*b\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_UNKNOWN\x10\x01\x12\x14\n" +
 	"\x10OUTCOME_NOT_SENT\x10\x02\x12\x13\n" +
-	"\x0fOUTCOME_REFUSED\x10\x032\x99\x04\n" +
+	"\x0fOUTCOME_REFUSED\x10\x032\xb3\x06\n" +
 	"\aAdapter\x12Q\n" +
 	"\bMetadata\x12!.esignd.plugin.v1.MetadataRequest\x1a\".esignd.plugin.v1.MetadataResponse\x12i\n" +
 	"\x10AuthorizationURL\x12).esignd.plugin.v1.AuthorizationURLRequest\x1a*.esignd.plugin.v1.AuthorizationURLResponse\x12Q\n" +
 	"\bCallback\x12!.esignd.plugin.v1.CallbackRequest\x1a\".esignd.plugin.v1.CallbackResponse\x12H\n" +
 	"\x05Token\x12\x1e.esignd.plugin.v1.TokenRequest\x1a\x1f.esignd.plugin.v1.TokenResponse\x12K\n" +
 	"\x06Revoke\x12\x1f.esignd.plugin.v1.RevokeRequest\x1a .esignd.plugin.v1.RevokeResponse\x12f\n" +
-	"\x0fCheckAPIBaseURL\x12(.esignd.plugin.v1.CheckAPIBaseURLRequest\x1a).esignd.plugin.v1.CheckAPIBaseURLResponseBBZ@github.com/esignd/esignd/plugins/internal/wire/pluginv1;pluginv1b\x06proto3"
+	"\x0fCheckAPIBaseURL\x12(.esignd.plugin.v1.CheckAPIBaseURLRequest\x1a).esignd.plugin.v1.CheckAPIBaseURLResponse\x12`\n" +
+	"\rVerifyAccount\x12&.esignd.plugin.v1.VerifyAccountRequest\x1a'.esignd.plugin.v1.VerifyAccountResponse\x12`\n" +
+	"\rCreateAccount\x12&.esignd.plugin.v1.CreateAccountRequest\x1a'.esignd.plugin.v1.CreateAccountResponse\x12T\n" +
+	"\tReadEvent\x12\".esignd.plugin.v1.ReadEventRequest\x1a#.esignd.plugin.v1.ReadEventResponseBBZ@github.com/esignd/esignd/plugins/internal/wire/pluginv1;pluginv1b\x06proto3"
 
 var (
 	file_esignd_plugin_v1_adapter_proto_rawDescOnce sync.Once
@@ -1644,7 +2385,7 @@ func file_esignd_plugin_v1_adapter_proto_rawDescGZIP() []byte {
 }
 
 var file_esignd_plugin_v1_adapter_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_esignd_plugin_v1_adapter_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_esignd_plugin_v1_adapter_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_esignd_plugin_v1_adapter_proto_goTypes = []any{
 	(Ability)(0),                     // 0: esignd.plugin.v1.Ability
 	(Outcome)(0),                     // 1: esignd.plugin.v1.Outcome
@@ -1666,18 +2407,27 @@ var file_esignd_plugin_v1_adapter_proto_goTypes = []any{
 	(*RevokeResponse)(nil),           // 17: esignd.plugin.v1.RevokeResponse
 	(*CheckAPIBaseURLRequest)(nil),   // 18: esignd.plugin.v1.CheckAPIBaseURLRequest
 	(*CheckAPIBaseURLResponse)(nil),  // 19: esignd.plugin.v1.CheckAPIBaseURLResponse
-	nil,                              // 20: esignd.plugin.v1.Credentials.SettingsEntry
-	nil,                              // 21: esignd.plugin.v1.Credentials.SecretSettingsEntry
-	(*durationpb.Duration)(nil),      // 22: google.protobuf.Duration
+	(*VerifyAccountRequest)(nil),     // 20: esignd.plugin.v1.VerifyAccountRequest
+	(*AccountLookup)(nil),            // 21: esignd.plugin.v1.AccountLookup
+	(*VerifyAccountResponse)(nil),    // 22: esignd.plugin.v1.VerifyAccountResponse
+	(*CreateAccountRequest)(nil),     // 23: esignd.plugin.v1.CreateAccountRequest
+	(*CreatedAccount)(nil),           // 24: esignd.plugin.v1.CreatedAccount
+	(*CreateAccountResponse)(nil),    // 25: esignd.plugin.v1.CreateAccountResponse
+	(*ReadEventRequest)(nil),         // 26: esignd.plugin.v1.ReadEventRequest
+	(*VendorEvent)(nil),              // 27: esignd.plugin.v1.VendorEvent
+	(*ReadEventResponse)(nil),        // 28: esignd.plugin.v1.ReadEventResponse
+	nil,                              // 29: esignd.plugin.v1.Credentials.SettingsEntry
+	nil,                              // 30: esignd.plugin.v1.Credentials.SecretSettingsEntry
+	(*durationpb.Duration)(nil),      // 31: google.protobuf.Duration
 }
 var file_esignd_plugin_v1_adapter_proto_depIdxs = []int32{
 	1,  // 0: esignd.plugin.v1.VendorError.outcome:type_name -> esignd.plugin.v1.Outcome
-	22, // 1: esignd.plugin.v1.VendorError.retry_after:type_name -> google.protobuf.Duration
-	20, // 2: esignd.plugin.v1.Credentials.settings:type_name -> esignd.plugin.v1.Credentials.SettingsEntry
-	21, // 3: esignd.plugin.v1.Credentials.secret_settings:type_name -> esignd.plugin.v1.Credentials.SecretSettingsEntry
-	22, // 4: esignd.plugin.v1.MetadataResponse.access_lifetime:type_name -> google.protobuf.Duration
-	22, // 5: esignd.plugin.v1.MetadataResponse.refresh_idle_lifetime:type_name -> google.protobuf.Duration
-	22, // 6: esignd.plugin.v1.MetadataResponse.consent_lifetime:type_name -> google.protobuf.Duration
+	31, // 1: esignd.plugin.v1.VendorError.retry_after:type_name -> google.protobuf.Duration
+	29, // 2: esignd.plugin.v1.Credentials.settings:type_name -> esignd.plugin.v1.Credentials.SettingsEntry
+	30, // 3: esignd.plugin.v1.Credentials.secret_settings:type_name -> esignd.plugin.v1.Credentials.SecretSettingsEntry
+	31, // 4: esignd.plugin.v1.MetadataResponse.access_lifetime:type_name -> google.protobuf.Duration
+	31, // 5: esignd.plugin.v1.MetadataResponse.refresh_idle_lifetime:type_name -> google.protobuf.Duration
+	31, // 6: esignd.plugin.v1.MetadataResponse.consent_lifetime:type_name -> google.protobuf.Duration
 	0,  // 7: esignd.plugin.v1.MetadataResponse.abilities:type_name -> esignd.plugin.v1.Ability
 	3,  // 8: esignd.plugin.v1.AuthorizationURLRequest.client:type_name -> esignd.plugin.v1.Credentials
 	4,  // 9: esignd.plugin.v1.AuthorizationURLRequest.scope:type_name -> esignd.plugin.v1.Scope
@@ -1688,7 +2438,7 @@ var file_esignd_plugin_v1_adapter_proto_depIdxs = []int32{
 	2,  // 14: esignd.plugin.v1.CallbackResponse.error:type_name -> esignd.plugin.v1.VendorError
 	3,  // 15: esignd.plugin.v1.TokenRequest.client:type_name -> esignd.plugin.v1.Credentials
 	4,  // 16: esignd.plugin.v1.TokenRequest.scope:type_name -> esignd.plugin.v1.Scope
-	22, // 17: esignd.plugin.v1.TokenSet.expires_in:type_name -> google.protobuf.Duration
+	31, // 17: esignd.plugin.v1.TokenSet.expires_in:type_name -> google.protobuf.Duration
 	4,  // 18: esignd.plugin.v1.TokenSet.scope:type_name -> esignd.plugin.v1.Scope
 	14, // 19: esignd.plugin.v1.TokenResponse.token_set:type_name -> esignd.plugin.v1.TokenSet
 	2,  // 20: esignd.plugin.v1.TokenResponse.error:type_name -> esignd.plugin.v1.VendorError
@@ -1696,23 +2446,40 @@ var file_esignd_plugin_v1_adapter_proto_depIdxs = []int32{
 	2,  // 22: esignd.plugin.v1.RevokeResponse.error:type_name -> esignd.plugin.v1.VendorError
 	3,  // 23: esignd.plugin.v1.CheckAPIBaseURLRequest.client:type_name -> esignd.plugin.v1.Credentials
 	2,  // 24: esignd.plugin.v1.CheckAPIBaseURLResponse.error:type_name -> esignd.plugin.v1.VendorError
-	5,  // 25: esignd.plugin.v1.Adapter.Metadata:input_type -> esignd.plugin.v1.MetadataRequest
-	7,  // 26: esignd.plugin.v1.Adapter.AuthorizationURL:input_type -> esignd.plugin.v1.AuthorizationURLRequest
-	10, // 27: esignd.plugin.v1.Adapter.Callback:input_type -> esignd.plugin.v1.CallbackRequest
-	13, // 28: esignd.plugin.v1.Adapter.Token:input_type -> esignd.plugin.v1.TokenRequest
-	16, // 29: esignd.plugin.v1.Adapter.Revoke:input_type -> esignd.plugin.v1.RevokeRequest
-	18, // 30: esignd.plugin.v1.Adapter.CheckAPIBaseURL:input_type -> esignd.plugin.v1.CheckAPIBaseURLRequest
-	6,  // 31: esignd.plugin.v1.Adapter.Metadata:output_type -> esignd.plugin.v1.MetadataResponse
-	8,  // 32: esignd.plugin.v1.Adapter.AuthorizationURL:output_type -> esignd.plugin.v1.AuthorizationURLResponse
-	12, // 33: esignd.plugin.v1.Adapter.Callback:output_type -> esignd.plugin.v1.CallbackResponse
-	15, // 34: esignd.plugin.v1.Adapter.Token:output_type -> esignd.plugin.v1.TokenResponse
-	17, // 35: esignd.plugin.v1.Adapter.Revoke:output_type -> esignd.plugin.v1.RevokeResponse
-	19, // 36: esignd.plugin.v1.Adapter.CheckAPIBaseURL:output_type -> esignd.plugin.v1.CheckAPIBaseURLResponse
-	31, // [31:37] is the sub-list for method output_type
-	25, // [25:31] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	3,  // 25: esignd.plugin.v1.VerifyAccountRequest.client:type_name -> esignd.plugin.v1.Credentials
+	21, // 26: esignd.plugin.v1.VerifyAccountResponse.account:type_name -> esignd.plugin.v1.AccountLookup
+	2,  // 27: esignd.plugin.v1.VerifyAccountResponse.error:type_name -> esignd.plugin.v1.VendorError
+	3,  // 28: esignd.plugin.v1.CreateAccountRequest.client:type_name -> esignd.plugin.v1.Credentials
+	14, // 29: esignd.plugin.v1.CreatedAccount.token_set:type_name -> esignd.plugin.v1.TokenSet
+	24, // 30: esignd.plugin.v1.CreateAccountResponse.account:type_name -> esignd.plugin.v1.CreatedAccount
+	2,  // 31: esignd.plugin.v1.CreateAccountResponse.error:type_name -> esignd.plugin.v1.VendorError
+	3,  // 32: esignd.plugin.v1.ReadEventRequest.client:type_name -> esignd.plugin.v1.Credentials
+	9,  // 33: esignd.plugin.v1.ReadEventRequest.header:type_name -> esignd.plugin.v1.Param
+	27, // 34: esignd.plugin.v1.ReadEventResponse.event:type_name -> esignd.plugin.v1.VendorEvent
+	2,  // 35: esignd.plugin.v1.ReadEventResponse.error:type_name -> esignd.plugin.v1.VendorError
+	5,  // 36: esignd.plugin.v1.Adapter.Metadata:input_type -> esignd.plugin.v1.MetadataRequest
+	7,  // 37: esignd.plugin.v1.Adapter.AuthorizationURL:input_type -> esignd.plugin.v1.AuthorizationURLRequest
+	10, // 38: esignd.plugin.v1.Adapter.Callback:input_type -> esignd.plugin.v1.CallbackRequest
+	13, // 39: esignd.plugin.v1.Adapter.Token:input_type -> esignd.plugin.v1.TokenRequest
+	16, // 40: esignd.plugin.v1.Adapter.Revoke:input_type -> esignd.plugin.v1.RevokeRequest
+	18, // 41: esignd.plugin.v1.Adapter.CheckAPIBaseURL:input_type -> esignd.plugin.v1.CheckAPIBaseURLRequest
+	20, // 42: esignd.plugin.v1.Adapter.VerifyAccount:input_type -> esignd.plugin.v1.VerifyAccountRequest
+	23, // 43: esignd.plugin.v1.Adapter.CreateAccount:input_type -> esignd.plugin.v1.CreateAccountRequest
+	26, // 44: esignd.plugin.v1.Adapter.ReadEvent:input_type -> esignd.plugin.v1.ReadEventRequest
+	6,  // 45: esignd.plugin.v1.Adapter.Metadata:output_type -> esignd.plugin.v1.MetadataResponse
+	8,  // 46: esignd.plugin.v1.Adapter.AuthorizationURL:output_type -> esignd.plugin.v1.AuthorizationURLResponse
+	12, // 47: esignd.plugin.v1.Adapter.Callback:output_type -> esignd.plugin.v1.CallbackResponse
+	15, // 48: esignd.plugin.v1.Adapter.Token:output_type -> esignd.plugin.v1.TokenResponse
+	17, // 49: esignd.plugin.v1.Adapter.Revoke:output_type -> esignd.plugin.v1.RevokeResponse
+	19, // 50: esignd.plugin.v1.Adapter.CheckAPIBaseURL:output_type -> esignd.plugin.v1.CheckAPIBaseURLResponse
+	22, // 51: esignd.plugin.v1.Adapter.VerifyAccount:output_type -> esignd.plugin.v1.VerifyAccountResponse
+	25, // 52: esignd.plugin.v1.Adapter.CreateAccount:output_type -> esignd.plugin.v1.CreateAccountResponse
+	28, // 53: esignd.plugin.v1.Adapter.ReadEvent:output_type -> esignd.plugin.v1.ReadEventResponse
+	45, // [45:54] is the sub-list for method output_type
+	36, // [36:45] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_esignd_plugin_v1_adapter_proto_init() }
@@ -1740,6 +2507,22 @@ func file_esignd_plugin_v1_adapter_proto_init() {
 	file_esignd_plugin_v1_adapter_proto_msgTypes[17].OneofWrappers = []any{
 		(*CheckAPIBaseURLResponse_Url)(nil),
 		(*CheckAPIBaseURLResponse_Error)(nil),
+		(*CheckAPIBaseURLResponse_Unsupported)(nil),
+	}
+	file_esignd_plugin_v1_adapter_proto_msgTypes[20].OneofWrappers = []any{
+		(*VerifyAccountResponse_Account)(nil),
+		(*VerifyAccountResponse_Error)(nil),
+		(*VerifyAccountResponse_Unsupported)(nil),
+	}
+	file_esignd_plugin_v1_adapter_proto_msgTypes[23].OneofWrappers = []any{
+		(*CreateAccountResponse_Account)(nil),
+		(*CreateAccountResponse_Error)(nil),
+		(*CreateAccountResponse_Unsupported)(nil),
+	}
+	file_esignd_plugin_v1_adapter_proto_msgTypes[26].OneofWrappers = []any{
+		(*ReadEventResponse_Event)(nil),
+		(*ReadEventResponse_Error)(nil),
+		(*ReadEventResponse_Unsupported)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1747,7 +2530,7 @@ func file_esignd_plugin_v1_adapter_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_esignd_plugin_v1_adapter_proto_rawDesc), len(file_esignd_plugin_v1_adapter_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

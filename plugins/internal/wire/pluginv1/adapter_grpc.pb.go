@@ -33,6 +33,9 @@ const (
 	Adapter_Token_FullMethodName            = "/esignd.plugin.v1.Adapter/Token"
 	Adapter_Revoke_FullMethodName           = "/esignd.plugin.v1.Adapter/Revoke"
 	Adapter_CheckAPIBaseURL_FullMethodName  = "/esignd.plugin.v1.Adapter/CheckAPIBaseURL"
+	Adapter_VerifyAccount_FullMethodName    = "/esignd.plugin.v1.Adapter/VerifyAccount"
+	Adapter_CreateAccount_FullMethodName    = "/esignd.plugin.v1.Adapter/CreateAccount"
+	Adapter_ReadEvent_FullMethodName        = "/esignd.plugin.v1.Adapter/ReadEvent"
 )
 
 // AdapterClient is the client API for Adapter service.
@@ -55,6 +58,13 @@ type AdapterClient interface {
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 	// CheckAPIBaseURL says whether a host that came from outside may be called. Optional: ABILITY_CHECK_API_BASE_URL.
 	CheckAPIBaseURL(ctx context.Context, in *CheckAPIBaseURLRequest, opts ...grpc.CallOption) (*CheckAPIBaseURLResponse, error)
+	// VerifyAccount says whether the vendor has an account. It changes nothing there. Optional: ABILITY_VERIFY_ACCOUNT.
+	VerifyAccount(ctx context.Context, in *VerifyAccountRequest, opts ...grpc.CallOption) (*VerifyAccountResponse, error)
+	// CreateAccount makes an account with a token set that awaits its owner's confirmation. Optional:
+	// ABILITY_CREATE_ACCOUNT.
+	CreateAccount(ctx context.Context, in *CreateAccountRequest, opts ...grpc.CallOption) (*CreateAccountResponse, error)
+	// ReadEvent checks and reads what the vendor sent by itself. It calls no vendor. Optional: ABILITY_READ_EVENT.
+	ReadEvent(ctx context.Context, in *ReadEventRequest, opts ...grpc.CallOption) (*ReadEventResponse, error)
 }
 
 type adapterClient struct {
@@ -125,6 +135,36 @@ func (c *adapterClient) CheckAPIBaseURL(ctx context.Context, in *CheckAPIBaseURL
 	return out, nil
 }
 
+func (c *adapterClient) VerifyAccount(ctx context.Context, in *VerifyAccountRequest, opts ...grpc.CallOption) (*VerifyAccountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyAccountResponse)
+	err := c.cc.Invoke(ctx, Adapter_VerifyAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adapterClient) CreateAccount(ctx context.Context, in *CreateAccountRequest, opts ...grpc.CallOption) (*CreateAccountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateAccountResponse)
+	err := c.cc.Invoke(ctx, Adapter_CreateAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adapterClient) ReadEvent(ctx context.Context, in *ReadEventRequest, opts ...grpc.CallOption) (*ReadEventResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadEventResponse)
+	err := c.cc.Invoke(ctx, Adapter_ReadEvent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdapterServer is the server API for Adapter service.
 // All implementations must embed UnimplementedAdapterServer
 // for forward compatibility.
@@ -145,6 +185,13 @@ type AdapterServer interface {
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	// CheckAPIBaseURL says whether a host that came from outside may be called. Optional: ABILITY_CHECK_API_BASE_URL.
 	CheckAPIBaseURL(context.Context, *CheckAPIBaseURLRequest) (*CheckAPIBaseURLResponse, error)
+	// VerifyAccount says whether the vendor has an account. It changes nothing there. Optional: ABILITY_VERIFY_ACCOUNT.
+	VerifyAccount(context.Context, *VerifyAccountRequest) (*VerifyAccountResponse, error)
+	// CreateAccount makes an account with a token set that awaits its owner's confirmation. Optional:
+	// ABILITY_CREATE_ACCOUNT.
+	CreateAccount(context.Context, *CreateAccountRequest) (*CreateAccountResponse, error)
+	// ReadEvent checks and reads what the vendor sent by itself. It calls no vendor. Optional: ABILITY_READ_EVENT.
+	ReadEvent(context.Context, *ReadEventRequest) (*ReadEventResponse, error)
 	mustEmbedUnimplementedAdapterServer()
 }
 
@@ -172,6 +219,15 @@ func (UnimplementedAdapterServer) Revoke(context.Context, *RevokeRequest) (*Revo
 }
 func (UnimplementedAdapterServer) CheckAPIBaseURL(context.Context, *CheckAPIBaseURLRequest) (*CheckAPIBaseURLResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckAPIBaseURL not implemented")
+}
+func (UnimplementedAdapterServer) VerifyAccount(context.Context, *VerifyAccountRequest) (*VerifyAccountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyAccount not implemented")
+}
+func (UnimplementedAdapterServer) CreateAccount(context.Context, *CreateAccountRequest) (*CreateAccountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateAccount not implemented")
+}
+func (UnimplementedAdapterServer) ReadEvent(context.Context, *ReadEventRequest) (*ReadEventResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadEvent not implemented")
 }
 func (UnimplementedAdapterServer) mustEmbedUnimplementedAdapterServer() {}
 func (UnimplementedAdapterServer) testEmbeddedByValue()                 {}
@@ -302,6 +358,60 @@ func _Adapter_CheckAPIBaseURL_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Adapter_VerifyAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdapterServer).VerifyAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Adapter_VerifyAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdapterServer).VerifyAccount(ctx, req.(*VerifyAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Adapter_CreateAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdapterServer).CreateAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Adapter_CreateAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdapterServer).CreateAccount(ctx, req.(*CreateAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Adapter_ReadEvent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadEventRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdapterServer).ReadEvent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Adapter_ReadEvent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdapterServer).ReadEvent(ctx, req.(*ReadEventRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Adapter_ServiceDesc is the grpc.ServiceDesc for Adapter service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -332,6 +442,18 @@ var Adapter_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckAPIBaseURL",
 			Handler:    _Adapter_CheckAPIBaseURL_Handler,
+		},
+		{
+			MethodName: "VerifyAccount",
+			Handler:    _Adapter_VerifyAccount_Handler,
+		},
+		{
+			MethodName: "CreateAccount",
+			Handler:    _Adapter_CreateAccount_Handler,
+		},
+		{
+			MethodName: "ReadEvent",
+			Handler:    _Adapter_ReadEvent_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
