@@ -11,14 +11,14 @@ import (
 
 // APIRequest is a request to a vendor's API for one JSON object, such as its userinfo endpoint.
 type APIRequest struct {
-	// Method is GET or POST.
+	// Method is GET or POST; no other is sent.
 	Method string
 	// URL is the whole URL, its query included.
 	URL string
 	// Bearer is an access token (RFC 6750 §2.1); Username and Password are for HTTP Basic, sent as they are. Set at
 	// most one of Bearer and Username.
 	Bearer, Username, Password core.Secret
-	// Body says how the parameters of a POST are sent.
+	// Body says how the parameters of a POST are sent; a GET has none.
 	Body   Encoding
 	Params map[string]core.Secret
 }
@@ -29,20 +29,14 @@ type APIAnswer struct{ answer answer }
 // API sends r once and reads the answer, with the same guarantees as [Client.Token]. The error is a [*core.VendorError]
 // where there is no complete answer; whether the answer is good, [APIAnswer.Decode] says.
 func (c *Client) API(ctx context.Context, r APIRequest) (APIAnswer, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return APIAnswer{}, &core.VendorError{Outcome: core.NotSent, Code: core.CodeInternal, Detail: "a vendor's API is asked by GET or POST"}
+	}
 	request := call{method: r.Method, url: r.URL, body: r.Body, auth: AuthNone, bearer: r.Bearer, username: r.Username, password: r.Password}
 	for name, value := range r.Params {
 		request.params = append(request.params, param{name, value.Reveal()})
 	}
-	a, err := c.send(ctx, request)
-	if err != nil {
-		return APIAnswer{}, err
-	}
-	if a.incomplete != "" {
-		return APIAnswer{}, a.failure()
-	}
-	return APIAnswer{answer: a}, nil
+	return c.complete(ctx, request)
 }
 
 // OK reports whether the status is a 2xx.

@@ -55,8 +55,18 @@ type Response struct {
 
 // Token asks e's token endpoint for what r asks for. An error is a [*core.VendorError].
 func (c *Client) Token(ctx context.Context, e Endpoint, r core.TokenRequest) (Response, error) {
+	a, err := c.TokenAnswer(ctx, e, r)
+	if err != nil {
+		return Response{}, err
+	}
+	return a.Token(e, "")
+}
+
+// TokenAnswer is [Client.Token] for an adapter that looks at the vendor's own error code before it takes the answer for
+// what it is. Its error is as that of [Client.API].
+func (c *Client) TokenAnswer(ctx context.Context, e Endpoint, r core.TokenRequest) (APIAnswer, error) {
 	if len(e.GrantTypes) > 0 && !slices.Contains(e.GrantTypes, r.GrantType) {
-		return Response{}, &core.VendorError{
+		return APIAnswer{}, &core.VendorError{
 			Outcome: core.NotSent,
 			Code:    core.CodeUnsupportedGrantType,
 			Detail:  "the vendor has no such grant type",
@@ -66,16 +76,13 @@ func (c *Client) Token(ctx context.Context, e Endpoint, r core.TokenRequest) (Re
 	if r.GrantType == core.RefreshToken && e.RefreshURL != "" {
 		target = e.RefreshURL
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	a, err := c.send(ctx, call{method: http.MethodPost, url: target, body: e.Body, auth: e.Auth, client: r.Client, params: e.tokenParams(r)})
-	if err != nil {
-		return Response{}, err
-	}
-	if !a.ok() {
-		return Response{}, a.failure()
-	}
-	return a.token(e)
+	return c.complete(ctx, call{method: http.MethodPost, url: target, body: e.Body, auth: e.Auth, client: r.Client, params: e.tokenParams(r)})
+}
+
+// Within bounds by the client's timeout a call of an adapter that may take several requests, each of which is bounded
+// by it alone.
+func (c *Client) Within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, c.timeout)
 }
 
 // Revoke ends a token at e's revocation endpoint. A token that the vendor calls dead already is success. An error is
@@ -85,7 +92,7 @@ func (c *Client) Revoke(ctx context.Context, e Endpoint, r core.RevocationReques
 	if r.TokenTypeHint != "" && !slices.Contains(e.Omit, "token_type_hint") {
 		params = append(params, param{"token_type_hint", r.TokenTypeHint})
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := c.Within(ctx)
 	defer cancel()
 	a, err := c.send(ctx, call{method: http.MethodPost, url: e.RevocationURL, auth: e.RevocationAuth, client: r.Client, params: params})
 	if err != nil {
@@ -107,6 +114,20 @@ type call struct {
 	client core.Credentials
 	// bearer, or username and password, are sent with AuthNone.
 	bearer, username, password core.Secret
+}
+
+// complete sends call within the timeout, once. An answer that was not read to its end is an error.
+func (c *Client) complete(ctx context.Context, call call) (APIAnswer, error) {
+	ctx, cancel := c.Within(ctx)
+	defer cancel()
+	a, err := c.send(ctx, call)
+	if err != nil {
+		return APIAnswer{}, err
+	}
+	if a.incomplete != "" {
+		return APIAnswer{}, a.failure()
+	}
+	return APIAnswer{answer: a}, nil
 }
 
 // send sends c once and reads the answer, whatever its status. An error is a [*core.VendorError].

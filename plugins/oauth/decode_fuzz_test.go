@@ -1,6 +1,8 @@
 package oauth
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -28,7 +30,7 @@ func FuzzTokenAnswer(f *testing.F) {
 			header: http.Header{"Retry-After": {header}, "X-Ratelimit-Reset": {header}},
 		}
 		checkFailure(t, a.failure())
-		for _, e := range []Endpoint{{}, {EpochExpiry: true, Extra: []string{"error"}}, {RemainingExpiry: true}} {
+		for _, e := range []Endpoint{{}, {EpochExpiry: true, Extra: []string{"error"}}, {RemainingExpiry: true}, {BusinessCode: true}} {
 			response, err := a.token(e)
 			if err != nil {
 				var vendorErr *core.VendorError
@@ -39,6 +41,42 @@ func FuzzTokenAnswer(f *testing.F) {
 				continue
 			}
 			checkResponse(t, response)
+		}
+	})
+}
+
+// baseURIs is an answer as adapters read one with Decode.
+type baseURIs struct {
+	APIAccessPoint string `json:"apiAccessPoint"`
+	WebAccessPoint string `json:"webAccessPoint"`
+}
+
+func FuzzAPIAnswer(f *testing.F) {
+	for _, body := range []string{
+		`{"apiAccessPoint":"https://api.na1.adobesign.com/","webAccessPoint":"https://secure.na1.adobesign.com/"}`,
+		`{"apiAccessPoint":" https://api.eu1.adobesign.com "}`, `{"apiAccessPoint":null}`, `{"apiAccessPoint":[]}`, `{}`,
+		`{"APIACCESSPOINT":"a","apiAccessPoint":"b"}`, `{"apiAccessPoint":"\ud800\u0000<"}`, "{\"apiAccessPoint\":\"\xff\"}",
+		`{"apiAccessPoint":"a","apiAccessPoint":1}`, `{"code":"INVALID_ACCESS_TOKEN","message":"x"}`, `null`, `[]`, ``, "\ufeff{}", "<html>",
+	} {
+		f.Add(200, []byte(body))
+		f.Add(403, []byte(body))
+	}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		a := APIAnswer{answer{host: "vendor", status: status, members: parseMembers(body), time: time.Unix(1800000000, 0)}}
+		var got baseURIs
+		err := a.Decode(&got)
+		if err == nil && (!a.OK() || !json.Valid(bytes.TrimPrefix(body, []byte("\ufeff")))) {
+			t.Errorf("status %d with %q is decoded", status, body)
+		}
+		var failed *core.VendorError
+		if err != nil && !errors.As(err, &failed) {
+			t.Fatalf("error is %T", err)
+		}
+		if failed != nil {
+			checkFailure(t, failed)
+		}
+		if code := a.answer.vendorCode(); code != strings.ToLower(code) || code != "" && !a.Is(code) {
+			t.Errorf("the code %q is not found", code)
 		}
 	})
 }

@@ -1,5 +1,6 @@
 // Package oauth is the client of a vendor's token endpoint (RFC 6749 §3.2) and revocation endpoint (RFC 7009) that
-// every adapter uses. What differs between vendors is data, in an [Endpoint].
+// every adapter uses. What differs between vendors is data, in an [Endpoint]. An adapter that has to ask the vendor
+// something else, such as whose token it is, does it by [Client.API], under the same guarantees.
 //
 // What it guarantees:
 //

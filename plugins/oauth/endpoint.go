@@ -62,6 +62,9 @@ type Endpoint struct {
 	// RemainingExpiry says that expires_in is what is left of a token that may be older than the answer. An
 	// expires_in of zero or less then means one second, and not that the vendor did not say.
 	RemainingExpiry bool
+	// BusinessCode says that an answer may have a member "code" which is 0, as a number or a string, where all is well.
+	// Another one then makes a failure of a 2xx, a token in it or not.
+	BusinessCode bool
 	// Extra names further members of the answer, strings and no secrets, that the adapter reads from
 	// [Response.Extra].
 	Extra []string

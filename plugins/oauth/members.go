@@ -77,6 +77,12 @@ func (m members) errorCode() string {
 	return strings.ToLower(code)
 }
 
+// zeroCode reports whether the member "code" is 0, or says nothing.
+func (m members) zeroCode() bool {
+	n, ok := m.number("code")
+	return !m.has("code") || ok && n == 0
+}
+
 // first returns the first of the members that is a string and not empty.
 func (m members) first(names ...string) string {
 	for _, name := range names {

@@ -201,15 +201,23 @@ func TestTokenFollowsNoRedirect(t *testing.T) {
 	}
 }
 
-func TestTokenSpeaksTLS12(t *testing.T) {
-	server := httptest.NewUnstartedServer(answers(200, "application/json", goodToken))
-	server.TLS = &tls.Config{MaxVersion: tls.VersionTLS12}
-	server.StartTLS()
-	defer server.Close()
-	roots := server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	client := oauth.NewClient(oauth.Config{TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}})
-	if _, err := client.Token(t.Context(), oauth.Endpoint{TokenURL: server.URL}, refresh()); err != nil {
-		t.Error(err)
+// A vendor speaks TLS 1.2 and nothing newer. What is older than that gets nothing.
+func TestTokenSpeaksTLS12AndNothingOlder(t *testing.T) {
+	for version, taken := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		server := httptest.NewUnstartedServer(answers(200, "application/json", goodToken))
+		server.Config.ErrorLog = silent()
+		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version}
+		server.StartTLS()
+		config := oauth.DefaultTLS()
+		config.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+		_, err := oauth.NewClient(oauth.Config{TLS: config}).Token(t.Context(), oauth.Endpoint{TokenURL: server.URL}, refresh())
+		server.Close()
+		if taken && err != nil {
+			t.Errorf("%s: %v", tls.VersionName(version), err)
+		}
+		if !taken && vendorError(t, err).Outcome != core.NotSent {
+			t.Errorf("%s: %v", tls.VersionName(version), err)
+		}
 	}
 }
 

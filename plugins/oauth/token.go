@@ -21,7 +21,7 @@ const (
 // token reads a 2xx answer (RFC 6749 §5.1). One with an error, or without a usable access token, is a failure of
 // unknown outcome: the vendor may have acted all the same.
 func (a answer) token(e Endpoint) (Response, error) {
-	if a.incomplete != "" || a.members.has("error") {
+	if a.incomplete != "" || a.members.has("error") || e.BusinessCode && !a.members.zeroCode() {
 		return Response{}, a.failure()
 	}
 	access, ok1 := a.members.text("access_token")

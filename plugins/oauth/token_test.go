@@ -184,3 +184,22 @@ func TestTokenReturnsTheExtraMembersAskedFor(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestTokenTakesABusinessCodeThatIsNot0ForAFailure(t *testing.T) {
+	for code, ok := range map[string]bool{
+		`0`: true, `"0"`: true, `null`: true, `""`: true, `1612`: false, `"1612"`: false, `"OK"`: false, `{}`: false,
+	} {
+		_, err := answered(t, oauth.Endpoint{BusinessCode: true}, "application/json", `{"access_token":"at","code":`+code+`}`)
+		if ok && err != nil {
+			t.Errorf("%s: %v", code, err)
+		}
+		if !ok {
+			if e := vendorError(t, err); e.Code != core.CodeMalformedResponse || e.Outcome != core.Unknown {
+				t.Errorf("%s: %v", code, e)
+			}
+		}
+		if _, err := answered(t, oauth.Endpoint{}, "application/json", `{"access_token":"at","code":`+code+`}`); err != nil {
+			t.Errorf("%s of a vendor that has no such codes: %v", code, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/oauth"
 )
 
@@ -88,5 +90,22 @@ func TestSpansTellNoSecretAndNoVendorText(t *testing.T) {
 				t.Error(told)
 			}
 		})
+	}
+}
+
+func TestSpansOfAPICallsTellNoCredentialAndNoQuery(t *testing.T) {
+	client, ctx, spans := traced(t)
+	url, _ := rawVendor(t, writes(response("401 "+vendorCanary, "WWW-Authenticate: "+vendorCanary+"\r\n", `{"code":"`+vendorCanary+`"}`)))
+	basic := oauth.APIRequest{
+		Method: http.MethodPost, URL: url, Username: core.NewSecret(tokenCanary), Password: core.NewSecret(passwordCanary),
+		Params: map[string]core.Secret{"client_secret": core.NewSecret(secretCanary)},
+	}
+	for _, r := range []oauth.APIRequest{get(url + "?code=" + codeCanary), basic} {
+		if a, err := client.API(ctx, r); err != nil || a.OK() {
+			t.Fatal(err)
+		}
+	}
+	if got := spans(); len(got) != 2 || strings.Contains(fmt.Sprintf("%+v", got.Snapshots()), "canary") {
+		t.Errorf("%d spans: %+v", len(got), got)
 	}
 }
