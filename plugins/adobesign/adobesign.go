@@ -5,6 +5,8 @@
 //   - Accounts live on shards (na1, eu1, …). The consent page is on the web host, and the vendor names the account's
 //     API host as api_access_point: in the redirect with the older flow, in the token answer with the newer. The
 //     client secret is posted to that host, so it is checked against the pattern of Adobe's hosts before it is used.
+//   - An account may be moved to another shard. Its old API host then refuses, with INVALID_API_ACCESS_POINT or a plain
+//     403, and baseUris, asked with an access token, says where the account is now. See [Adapter.Token].
 //   - A refresh goes to an endpoint of its own and answers with an access token alone: refresh token and host stay.
 //     Refresh tokens are not rotated. An access token lives an hour; a refresh token dies after 60 days of disuse.
 //   - Scopes have modifiers, as in agreement_send:account, and are required.
@@ -13,7 +15,10 @@
 //
 // The API host is returned as core.TokenResponse.APIBaseURL without its trailing slash.
 //
-// It does not serve Adobe Acrobat Sign for government, which has other hosts, paths and lifetimes.
+// It does not serve Adobe Acrobat Sign for government, which has hosts and paths of its own, needs the scope
+// offline_access for a refresh token, and lets one die after 30 days of disuse. That is another vendor to esignd: a
+// package and a plugin beside this one, with a name, metadata, settings and host pattern of its own, over
+// plugins/oauth. Nothing of it need be added here, and a government host is refused here like any foreign one.
 package adobesign
 
 import (
@@ -116,21 +121,30 @@ func (a *Adapter) Callback(_ context.Context, r core.CallbackRequest) (core.Call
 
 // Token implements [core.Adapter]. The answer's APIBaseURL is the host that the vendor named, or else the one that was
 // asked.
+//
+// A refresh that is refused as sent to the wrong shard follows the account to its new one, once, where the request has
+// an access token to ask the way with; where there is none, or it has expired, the refusal stands. After a refresh of a
+// reported token, whose shard may have moved without the token endpoint minding, the way is asked with the new token.
 func (a *Adapter) Token(ctx context.Context, r core.TokenRequest) (core.TokenResponse, error) {
 	s, base, err := settingsAndBase(r.Client, r.APIBaseURL)
 	if err != nil {
 		return core.TokenResponse{}, err
 	}
-	response, err := a.client.Token(ctx, s.endpoint(base), r)
+	ctx, cancel := a.client.Within(ctx)
+	defer cancel()
+	answer, err := a.client.TokenAnswer(ctx, s.endpoint(base), r)
 	if err != nil {
 		return core.TokenResponse{}, err
 	}
-	response.APIBaseURL = base
-	// A host that is not the vendor's is left aside: the token set is good, and the host that issued it is known.
-	if named, err := s.checkHost(response.Extra["api_access_point"]); err == nil {
-		response.APIBaseURL = named
+	refresh := r.GrantType == core.RefreshToken
+	if refresh && movedAway(answer) {
+		return a.follow(ctx, s, base, r, answer)
 	}
-	return response.TokenResponse, nil
+	response, err := s.response(base, answer)
+	if err == nil && refresh && r.Reported {
+		response.APIBaseURL = a.shardOr(ctx, s, response)
+	}
+	return response, err
 }
 
 // Revoke implements [core.Adapter].

@@ -51,17 +51,24 @@ func newAdobe(t *testing.T, status int, body string) *adobe {
 		a.requests = append(a.requests, seen)
 		a.mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
+		if status == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "30")
+		}
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	}))
 	t.Cleanup(server.Close)
-	a.Adapter = adobesign.New(adobesign.Config{OAuth: oauth.Config{
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
-		},
-		TLS: &tls.Config{InsecureSkipVerify: true},
-	}})
+	a.Adapter = adapterOf(server, oauth.Config{})
 	return a
+}
+
+// adapterOf returns an adapter to which the server is every host there is.
+func adapterOf(server *httptest.Server, cfg oauth.Config) *adobesign.Adapter {
+	cfg.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+	return adobesign.New(adobesign.Config{OAuth: cfg})
 }
 
 // one returns the only request there was.
@@ -91,6 +98,7 @@ func TestAuthorizationURLIsOnTheConfiguredShard(t *testing.T) {
 	}{
 		"partner, no shard": {nil, "https://secure.adobesign.com/public/oauth/v2?"},
 		"customer":          {map[string]string{"web_url": "https://secure.na1.adobesign.com"}, "https://secure.na1.adobesign.com/public/oauth/v2?"},
+		"older name":        {map[string]string{"web_url": "https://secure.eu1.echosign.com/"}, "https://secure.eu1.echosign.com/public/oauth/v2?"},
 		"v2":                {map[string]string{"oauth_version": "v2"}, "https://secure.adobesign.com/public/oauth/v2?"},
 		"v1":                {v1, "https://secure.adobesign.com/public/oauth?"},
 	} {
@@ -124,11 +132,24 @@ func TestCallbackTakesTheAPIAccessPointOfTheOlderFlow(t *testing.T) {
 		},
 		"code=c&api_access_point=":                                       {Code: core.NewSecret("c")},
 		"error=ACCESS_DENIED&state=s&api_access_point=https://x.example": {Denied: "access_denied"},
-		"error=invalid_scope&state=s":                                    {Denied: "invalid_scope"},
+		"code=c&api_access_point=+https%3A%2F%2Fapi.eu1.adobesign.com%2F+": {
+			Code: core.NewSecret("c"), APIBaseURL: "https://api.eu1.adobesign.com",
+		},
 	} {
 		got, err := callback(t, nil, query)
 		if err != nil || !got.Code.Equal(want.Code) || got.APIBaseURL != want.APIBaseURL || got.Denied != want.Denied {
 			t.Errorf("%s: %+v %v", query, got, err)
+		}
+	}
+}
+
+func TestCallbackFoldsTheCaseOfADenial(t *testing.T) {
+	for _, code := range []string{"invalid_request", "unauthorized_client", "invalid_scope", "access_denied", "server_error"} {
+		for _, sent := range []string{code, strings.ToUpper(code)} {
+			got, err := callback(t, nil, "error="+sent+"&error_description=x&state=s")
+			if err != nil || got.Denied != code || !got.Code.IsZero() {
+				t.Errorf("%s: %+v %v", sent, got, err)
+			}
 		}
 	}
 }
@@ -180,6 +201,21 @@ func TestExchangeKeepsTheHostItAskedWhereTheAnswerNamesNoneOfAdobes(t *testing.T
 		got, err := a.Token(t.Context(), core.TokenRequest{Client: client(nil), GrantType: core.AuthorizationCode})
 		if err != nil || got.APIBaseURL != "https://api.adobesign.com" || a.one(t).Host != "api.adobesign.com" {
 			t.Errorf("%s: %s %v", point, got.APIBaseURL, err)
+		}
+	}
+}
+
+func TestExpiresInIsSecondsAndWhereMissingTheDeclaredLifetimeCounts(t *testing.T) {
+	for body, want := range map[string]time.Duration{
+		`{"access_token":"at","expires_in":3600}`:   time.Hour,
+		`{"access_token":"at","expires_in":"3600"}`: time.Hour,
+		`{"access_token":"at"}`:                     0,
+		`{"access_token":"at","expires_in":null}`:   0,
+	} {
+		a := newAdobe(t, 200, body)
+		got, err := a.Token(t.Context(), core.TokenRequest{Client: client(nil), GrantType: core.RefreshToken})
+		if err != nil || got.ExpiresIn != want {
+			t.Errorf("%s: %v %v", body, got.ExpiresIn, err)
 		}
 	}
 }
@@ -239,10 +275,49 @@ func TestTokenReadsErrorsInBothForms(t *testing.T) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
-	_, err := newAdobe(t, 429, `{"code":"THROTTLING_TOO_MANY","message":"x","retryAfter":77}`).
-		Token(t.Context(), core.TokenRequest{Client: client(nil), GrantType: core.RefreshToken})
-	if e := core.AsVendorError(err); e.Code != core.CodeRateLimited || e.RetryAfter != 77*time.Second {
-		t.Error(err)
+}
+
+func TestThrottlingIsWaitedOutAsLongAsAdobeSays(t *testing.T) {
+	for body, want := range map[string]time.Duration{
+		`{"code":"THROTTLING_TOO_MANY_REQUESTS","message":"x","retryAfter":77}`: 77 * time.Second,
+		`{"code":"THROTTLING_TOO_MANY_REQUESTS","message":"x","retryAfter":7}`:  30 * time.Second, // an early retry starts the wait anew
+		`{"code":"THROTTLING_TOO_MANY_REQUESTS","message":"x"}`:                 30 * time.Second,
+		`<html>`: 30 * time.Second,
+	} {
+		a := newAdobe(t, 429, body)
+		_, err := a.Token(t.Context(), core.TokenRequest{Client: client(nil), GrantType: core.RefreshToken, AccessToken: core.NewSecret("at")})
+		e := core.AsVendorError(err)
+		if e.Code != core.CodeRateLimited || e.Outcome != core.Refused || e.RetryAfter != want {
+			t.Errorf("%s: %v, retry after %v", body, err, e.RetryAfter)
+		}
+		a.one(t)
+	}
+}
+
+// What is not the grant's fault does not name it, and no text of Adobe's is in an error.
+func TestOtherFailuresProveNoGrantDead(t *testing.T) {
+	for _, tt := range []struct {
+		status  int
+		body    string
+		outcome core.Outcome
+		code    string
+	}{
+		{500, `{"error":"invalid_grant","error_description":"canary"}`, core.Unknown, core.CodeHTTPError},
+		{502, `<html>canary</html>`, core.Unknown, core.CodeHTTPError},
+		{503, `canary`, core.Refused, core.CodeUnavailable},
+		{400, `<html>canary</html>`, core.Refused, core.CodeHTTPError},
+		{401, `{"code":"INVALID_ACCESS_TOKEN","message":"canary"}`, core.Refused, core.CodeHTTPError},
+		{404, ``, core.Refused, core.CodeHTTPError},
+		{200, `<html>canary</html>`, core.Unknown, core.CodeMalformedResponse},
+		{200, `{"token_type":"Bearer","message":"canary"}`, core.Unknown, core.CodeMalformedResponse},
+		{302, `canary`, core.Unknown, core.CodeRedirected},
+	} {
+		_, err := newAdobe(t, tt.status, tt.body).Token(t.Context(), core.TokenRequest{
+			Client: client(nil), GrantType: core.RefreshToken, RefreshToken: core.NewSecret("canary-rt"),
+		})
+		if e := core.AsVendorError(err); e.Outcome != tt.outcome || e.Code != tt.code || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%d %s: %v", tt.status, tt.body, err)
+		}
 	}
 }
 

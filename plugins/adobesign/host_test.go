@@ -38,6 +38,7 @@ func TestCheckAPIBaseURLAcceptsAdobesHostsAndNoOther(t *testing.T) {
 		"https://apixna1.adobesign.com":                "",
 		"https://api.na1.adobesign.co":                 "",
 		"https://adobesign.com":                        "",
+		"https://api.na1.adobesign.us/":                "", // the service for government is another vendor
 		"https://www.adobesign.com":                    "",
 		"https://api.n\u0430" + "1.adobesign.com":      "", // a Cyrillic letter
 		"https://api.na1.adobesign.com%2eevil.example": "",

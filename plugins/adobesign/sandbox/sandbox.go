@@ -4,7 +4,7 @@
 // It is strict: what Adobe's documents do not allow is refused. Parameters belong in the body of a POST, as a form;
 // redirect_uri is compared exactly and is needed again at the exchange; an unknown scope is refused. Access tokens
 // live 60 minutes, codes five, refresh tokens 60 days since their last use. A refresh answers neither a refresh token
-// nor access points. Revoking either token of a grant ends both.
+// nor access points. Revoking either token of a grant ends both. Accounts can be moved to another shard: [Server.MoveShard].
 //
 // Adobe does not document the body of a token error: here it is that of RFC 6749 §5.2, while the REST API and the
 // revocation answer {"code","message"}.
@@ -49,6 +49,9 @@ type Config struct {
 	// AccessLifetime is 60 minutes by default, RefreshLifetime (since the last use) 60 days, CodeLifetime 5 minutes.
 	// ConsentLifetime has no end by default.
 	AccessLifetime, RefreshLifetime, CodeLifetime, ConsentLifetime time.Duration
+	// OldShardRefreshes lets the token endpoint of a shard that the accounts have left go on refreshing, so that only
+	// the REST API tells of the move. Adobe does not say which of the two it does.
+	OldShardRefreshes bool
 	// Account is who is taken to be signed in on the consent page, by default person@sandbox.example.
 	Account string
 	// AutoConsent is an account that has accepted already: nobody is asked, and the consent page redirects at once.
@@ -67,6 +70,8 @@ type Server struct {
 	*authserver.Server
 	ledger *authserver.Ledger
 	pages  *authserver.Pages
+	// oldShardRefreshes is Config.OldShardRefreshes.
+	oldShardRefreshes bool
 
 	mu    sync.Mutex // guards shard
 	shard string     // the URL of the accounts' shard; empty: that of the Server
@@ -94,7 +99,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adobesign sandbox: %w", err)
 	}
-	s := &Server{ledger: ledger, pages: pages}
+	s := &Server{ledger: ledger, pages: pages, oldShardRefreshes: cfg.OldShardRefreshes}
 	s.Server, err = authserver.NewServer(authserver.ServerConfig{
 		Listen: cfg.Listen, Ledger: ledger, Handler: s.routes(), Middleware: cfg.Middleware,
 	})

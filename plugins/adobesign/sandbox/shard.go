@@ -7,8 +7,9 @@ import (
 )
 
 // MoveShard moves every account to another shard: another port of this host, which it returns the URL of. Access
-// points name that from then on; the REST API refuses calls at the old one with INVALID_API_ACCESS_POINT, except
-// baseUris, which says where to go. A state file does not keep the move.
+// points name that from then on. The REST API and the refresh are refused at the old one with
+// INVALID_API_ACCESS_POINT; baseUris, which says where to go, the consent page, the exchange of a code and revocation
+// work at both. A state file does not keep the move.
 func (s *Server) MoveShard() (string, error) {
 	shard, err := s.AlsoListen()
 	if err != nil {
@@ -33,12 +34,21 @@ func (s *Server) accessPoint() string {
 // onShard refuses calls at a shard that the accounts have left.
 func (s *Server) onShard(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		here, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-		u, err := url.Parse(s.accessPoint())
-		if err != nil || here == nil || here.String() != u.Host {
-			refuseREST(w, http.StatusForbidden, "INVALID_API_ACCESS_POINT", "Request must be made to correct API access point")
+		if s.left(r) {
+			refuseShard(w)
 			return
 		}
 		h(w, r)
 	}
+}
+
+// left reports whether the request came to a shard that the accounts have left.
+func (s *Server) left(r *http.Request) bool {
+	here, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	u, err := url.Parse(s.accessPoint())
+	return err != nil || here == nil || here.String() != u.Host
+}
+
+func refuseShard(w http.ResponseWriter) {
+	refuseREST(w, http.StatusForbidden, "INVALID_API_ACCESS_POINT", "Request must be made to correct API access point")
 }

@@ -43,8 +43,12 @@ func (s *Server) exchange(version string) authserver.TokenHandler {
 	}
 }
 
-func (s *Server) refresh(w http.ResponseWriter, _ *http.Request, p url.Values, unreadable error) {
+func (s *Server) refresh(w http.ResponseWriter, r *http.Request, p url.Values, unreadable error) {
 	if !s.authenticated(w, p, unreadable, "refresh_token", "refresh_token") {
+		return
+	}
+	if s.left(r) && !s.oldShardRefreshes {
+		refuseShard(w)
 		return
 	}
 	set, err := s.ledger.Refresh(p.Get("refresh_token"))
