@@ -10,8 +10,8 @@
 //   - An access token lives 24 hours. A refresh token lives 30 days, and refreshing starts them again. A consent ends
 //     after 365 days whatever was done.
 //   - Whether refresh tokens rotate is not documented, so they are taken to.
-//   - Its APIs report failures with HTTP 200 and a code. An answer without an access token is a failure, and no code is
-//     known that would prove a grant dead.
+//   - Its APIs report failures with HTTP 200 and a code that is not 0. Such an answer is a failure, and so is one without
+//     an access token. No code is known that would prove a grant dead, so none does; only OAuth's own invalid_grant.
 //   - An account's data centre decides the API host (openapi-as1, openapi-as2, openapi-eu1); it is a setting. The
 //     vendor speaks TLS 1.2 only.
 //   - There is no revocation: Revoke returns errors.ErrUnsupported.
@@ -125,5 +125,6 @@ func (s settings) endpoint() oauth.Endpoint {
 		Body:            oauth.MultipartBody,
 		Omit:            []string{"redirect_uri", "scope"},
 		RemainingExpiry: true,
+		BusinessCode:    true,
 	}
 }

@@ -1,13 +1,18 @@
 package esignglobal_test
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +20,7 @@ import (
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/esignglobal"
+	"github.com/esignd/esignd/plugins/oauth"
 )
 
 // request is what eSignGlobal saw.
@@ -72,6 +78,13 @@ func TestAuthorizationURLUsesCamelCase(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%s %v, want %s", got, err, want)
 		}
+	}
+}
+
+func TestAuthorizationURLLeavesAnEmptyStateOut(t *testing.T) {
+	got, err := adapter().AuthorizationURL(t.Context(), core.AuthorizationRequest{Client: client(nil), Scope: []string{"comparisons"}})
+	if err != nil || got != "https://account.esignglobal.com/oauth?clientId=id&response_type=code&scope=comparisons" {
+		t.Errorf("%s %v", got, err)
 	}
 }
 
@@ -137,21 +150,100 @@ func TestAnAnswerWithoutATokenIsAFailureAndProvesNoGrantDead(t *testing.T) {
 		{200, `{"code":0,"data":{}}`, core.Unknown, core.CodeMalformedResponse},
 		{400, `{"code":"1612","message":"expired"}`, core.Refused, core.CodeHTTPError},
 		{401, ``, core.Refused, core.CodeHTTPError},
+		{403, `<html>expired</html>`, core.Refused, core.CodeHTTPError},
+		{404, ``, core.Refused, core.CodeHTTPError},
+		{429, `{"code":"429","message":"expired"}`, core.Refused, core.CodeRateLimited},
+		{500, `{"error":"invalid_grant","message":"expired"}`, core.Unknown, core.CodeHTTPError},
+		{503, ``, core.Refused, core.CodeUnavailable},
+		{302, ``, core.Unknown, core.CodeRedirected},
+		{200, `<html>expired</html>`, core.Unknown, core.CodeMalformedResponse},
+		{200, `{"error":"invalid_grant"}`, core.Unknown, core.CodeInvalidGrant}, // by its outcome no proof
 		{400, `{"error":"invalid_grant"}`, core.Refused, core.CodeInvalidGrant},
 	} {
 		c, _ := vendor(t, tt.status, tt.body)
 		_, err := adapter().Token(t.Context(), core.TokenRequest{Client: c, GrantType: core.RefreshToken, RefreshToken: core.NewSecret("rt")})
-		if e := core.AsVendorError(err); e.Outcome != tt.outcome || e.Code != tt.code {
+		if e := core.AsVendorError(err); e.Outcome != tt.outcome || e.Code != tt.code || strings.Contains(e.Error(), "expired") {
 			t.Errorf("%d %s: %v", tt.status, tt.body, err)
 		}
 	}
 }
 
-func TestABusinessCodeBesideATokenIsNoFailure(t *testing.T) {
-	c, _ := vendor(t, 200, `{"code":"0","message":"ok","access_token":"at","refresh_token":"rt2"}`)
-	got, err := adapter().Token(t.Context(), core.TokenRequest{Client: c, GrantType: core.RefreshToken})
-	if err != nil || got.RefreshToken.Reveal() != "rt2" {
-		t.Error(err)
+func TestABusinessCodeOf0BesideATokenIsNoFailureAndAnotherIs(t *testing.T) {
+	for code, ok := range map[string]bool{`0`: true, `"0"`: true, `null`: true, `1612`: false, `"1612"`: false} {
+		c, _ := vendor(t, 200, `{"code":`+code+`,"message":"canary","access_token":"at","refresh_token":"rt2"}`)
+		got, err := adapter().Token(t.Context(), core.TokenRequest{Client: c, GrantType: core.RefreshToken})
+		if ok && (err != nil || got.RefreshToken.Reveal() != "rt2") {
+			t.Errorf("%s: %v", code, err)
+		}
+		if e := core.AsVendorError(err); !ok && (e.Outcome != core.Unknown || e.Code != core.CodeMalformedResponse || strings.Contains(e.Error(), "canary")) {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+}
+
+// A refresh token that comes back is the only live one where the vendor rotates; where none comes the old one stays.
+func TestARotationIsHandedOnAndOneThatIsNotThereIsEmpty(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"access_token":"at","refresh_token":"rt2"}`: "rt2",
+		`{"access_token":"at","refresh_token":null}`:  "",
+		`{"access_token":"at"}`:                       "",
+	} {
+		c, _ := vendor(t, 200, body)
+		got, err := adapter().Token(t.Context(), core.TokenRequest{Client: c, GrantType: core.RefreshToken, RefreshToken: core.NewSecret("rt")})
+		if err != nil || got.RefreshToken.Reveal() != want {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// The vendor speaks TLS 1.2 and nothing newer, at the host of the workspace's data centre.
+func TestEveryDataCentreIsReachedByTLS12(t *testing.T) {
+	var mu sync.Mutex
+	var seen []string
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, tls.VersionName(r.TLS.Version)+" "+r.Host+r.URL.Path)
+		_, _ = io.WriteString(w, `{"access_token":"at","expires_in":60}`)
+	}))
+	server.TLS = &tls.Config{MaxVersion: tls.VersionTLS12}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	adapter := esignglobal.New(esignglobal.Config{OAuth: oauth.Config{
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
+		},
+		TLS: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12},
+	}})
+	var want []string
+	for setting, host := range map[string]string{
+		"":                                     "openapi-as1.esignglobal.com",
+		"https://openapi-as1.esignglobal.com":  "openapi-as1.esignglobal.com",
+		"https://openapi-as2.esignglobal.com/": "openapi-as2.esignglobal.com",
+		"https://openapi-eu1.esignglobal.com":  "openapi-eu1.esignglobal.com",
+		"https://openapi-sml.esignglobal.com":  "openapi-sml.esignglobal.com",
+	} {
+		got, err := adapter.Token(t.Context(), core.TokenRequest{
+			Client: client(map[string]string{"api_url": setting}), GrantType: core.ClientCredentials,
+		})
+		if err != nil || got.APIBaseURL != "https://"+host {
+			t.Errorf("%s: %s %v", setting, got.APIBaseURL, err)
+		}
+		want = append(want, "TLS 1.2 "+host+"/esignglobal/v1/oauth2/accessToken")
+	}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Where a vendor has one host, a grant's host is that of the settings: one that was kept when they were others is not asked.
+func TestTheHostIsThatOfTheSettings(t *testing.T) {
+	c, last := vendor(t, 200, `{"access_token":"at"}`)
+	got, err := adapter().Token(t.Context(), core.TokenRequest{
+		Client: c, GrantType: core.RefreshToken, RefreshToken: core.NewSecret("rt"), APIBaseURL: "https://evil.example",
+	})
+	if err != nil || got.APIBaseURL != c.Settings["api_url"] || last.Form["refresh_token"] != "rt" {
+		t.Errorf("%s %v", got.APIBaseURL, err)
 	}
 }
 

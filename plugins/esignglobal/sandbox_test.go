@@ -1,15 +1,15 @@
 package esignglobal_test
 
 import (
-	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"testing"
 	"time"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/consent"
 	"github.com/esignd/esignd/plugins/esignglobal/sandbox"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
 const redirectURI = "http://127.0.0.1:9/cb"
@@ -33,39 +33,14 @@ func start(t *testing.T, cfg sandbox.Config) (*sandbox.Server, core.Credentials)
 	return server, core.Credentials{ClientID: id, ClientSecret: core.NewSecret(secret), Settings: server.Settings()}
 }
 
-// decide opens the consent page and decides as a person in a browser does. It returns the parameters of the redirect.
-func decide(t *testing.T, page, decision string) url.Values {
+// decide answers the consent page as a person with a browser does. It returns the parameters of the redirect.
+func decide(t *testing.T, page string, accept bool) url.Values {
 	t.Helper()
-	browser := &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DisableKeepAlives: true},
-	}
-	shown, err := browser.Get(page)
+	redirect, err := consent.As(t.Context(), at.Client(), page, "jane@example.com", accept)
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := io.ReadAll(shown.Body)
-	_ = shown.Body.Close()
-	if err != nil || shown.StatusCode != http.StatusOK {
-		t.Fatalf("consent page: %s %v", shown.Status, err)
-	}
-	request := regexp.MustCompile(`name="request" value="([^"]+)"`).FindSubmatch(body)
-	if request == nil {
-		t.Fatal("the consent page has no form")
-	}
-	action := *shown.Request.URL
-	action.RawQuery = ""
-	answered, err := browser.PostForm(action.String(),
-		url.Values{"request": {string(request[1])}, "decision": {decision}, "account": {"jane@example.com"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = answered.Body.Close()
-	location, err := answered.Location()
-	if err != nil {
-		t.Fatalf("decision: %s %v", answered.Status, err)
-	}
-	return location.Query()
+	return redirect.Query()
 }
 
 // use returns the status with which the API answers the token.
@@ -86,7 +61,7 @@ func use(t *testing.T, set core.TokenResponse) int {
 }
 
 // authorize opens the consent page, decides, and reads the redirect.
-func authorize(t *testing.T, client core.Credentials, decision string) core.CallbackResult {
+func authorize(t *testing.T, client core.Credentials, accept bool) core.CallbackResult {
 	t.Helper()
 	page, err := adapter().AuthorizationURL(t.Context(), core.AuthorizationRequest{
 		Client: client, RedirectURI: redirectURI, State: "st", Scope: []string{"signature", "stamp"},
@@ -94,7 +69,7 @@ func authorize(t *testing.T, client core.Credentials, decision string) core.Call
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := decide(t, page, decision)
+	params := decide(t, page, accept)
 	back, err := adapter().Callback(t.Context(), core.CallbackRequest{Client: client, Params: params})
 	if err != nil || params.Get("state") != "st" {
 		t.Fatalf("callback: %+v %v", back, err)
@@ -114,7 +89,7 @@ func TestAGrantsLifeAtTheSandbox(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, client := start(t, tt.cfg)
 			issued, err := adapter().Token(t.Context(), core.TokenRequest{
-				Client: client, GrantType: core.AuthorizationCode, Code: authorize(t, client, "accept").Code, RedirectURI: redirectURI,
+				Client: client, GrantType: core.AuthorizationCode, Code: authorize(t, client, true).Code, RedirectURI: redirectURI,
 			})
 			if err != nil || issued.RefreshToken.IsZero() || issued.ExpiresIn < 23*time.Hour {
 				t.Fatalf("exchange: %+v %v", issued, err)
@@ -143,7 +118,7 @@ func TestAGrantsLifeAtTheSandbox(t *testing.T) {
 
 func TestADenialAtTheSandbox(t *testing.T) {
 	_, client := start(t, sandbox.Config{})
-	if back := authorize(t, client, "deny"); back.Denied != core.CodeAccessDenied || !back.Code.IsZero() {
+	if back := authorize(t, client, false); back.Denied != core.CodeAccessDenied || !back.Code.IsZero() {
 		t.Errorf("%+v", back)
 	}
 }
