@@ -12,6 +12,8 @@
 //   - The member "error" is a string from the token endpoint and an object from the API.
 //   - A 429 says when to come back by X-RateLimit-Reset.
 //   - There is no revocation: Revoke returns errors.ErrUnsupported.
+//   - Accounts can be looked up and created with the API key of the account that owns the app. The token set of a created
+//     account works once its owner has confirmed; the vendor says so by an event that the same key signs.
 package dropboxsign
 
 import (
@@ -35,10 +37,16 @@ type Config struct {
 	OAuth oauth.Config
 }
 
-// Adapter speaks Dropbox Sign's dialect. It implements [core.Adapter].
+// Adapter speaks Dropbox Sign's dialect. It implements [core.Adapter], [core.AccountVerifier], [core.AccountCreator]
+// and [core.EventReader].
 type Adapter struct{ client *oauth.Client }
 
-var _ core.Adapter = (*Adapter)(nil)
+var (
+	_ core.Adapter         = (*Adapter)(nil)
+	_ core.AccountVerifier = (*Adapter)(nil)
+	_ core.AccountCreator  = (*Adapter)(nil)
+	_ core.EventReader     = (*Adapter)(nil)
+)
 
 // New returns an Adapter. It does no I/O.
 func New(cfg Config) *Adapter { return &Adapter{client: oauth.NewClient(cfg.OAuth)} }
