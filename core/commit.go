@@ -292,12 +292,28 @@ func (m *Manager) applyTokens(ctx context.Context, g *grant, r result, reason st
 	g.Age = time.Since(r.sent)
 	g.CommitAge = g.Age
 	g.IssuedAt = m.now().Add(-g.Age).Truncate(time.Millisecond)
-	g.Uncertain, g.Expiring, g.VendorRevoked, g.Failures = false, false, false, failures{}
+	g.Uncertain, g.Expiring, g.VendorRevoked = false, false, false
+	g.Failures = m.afterTokens(g, r)
 	if on == causeIssue {
 		g.owe(m.event(ctx, TokenIssued, reason))
 	}
 	return nil
 }
+
+// afterTokens is what a token set leaves of the failures before it: nothing, unless a refresh brought an access token that
+// is too near its end to be handed out. Then the next attempt waits as after a failure, lest each request ask the vendor
+// again.
+func (m *Manager) afterTokens(g *grant, r result) failures {
+	if r.fresh() || g.Lifetime-g.Age >= shortest {
+		return failures{}
+	}
+	f := failures{Count: g.Failures.Count + 1, Code: CodeUnavailable}
+	f.Next = m.now().Add(ruleFor(errAboutToEnd).backoff(f.Count, 0))
+	return f
+}
+
+// errAboutToEnd is why nobody gets the token that the vendor has just given.
+var errAboutToEnd = &VendorError{Outcome: Refused, Code: CodeUnavailable, Detail: "the vendor gave a token that is about to end"}
 
 func setIfGiven(field *string, value string) {
 	if value != "" {
@@ -345,18 +361,22 @@ func (m *Manager) deathBy(g *grant, r result, rule rule, left time.Duration) str
 		return ""
 	case r.attempt.LastTry && (r.failure.Outcome == Unknown || r.failure.Outcome == Refused && !rule.spares):
 		return ReasonOutcomeUnknown
-	case rule.scope == scopeGrant:
-		if r.idle > 0 && m.now().Sub(g.IssuedAt) >= r.idle {
-			return ReasonRefreshExpired
-		}
-		if m.consentOver(g) {
-			return ReasonConsentExpired
-		}
-		return ReasonInvalidGrant
-	case f.Unproven >= unprovenRefusals && m.now().Sub(f.First) >= unprovenSpread && left <= 0:
-		return ReasonInvalidGrant
+	case rule.scope == scopeGrant,
+		f.Unproven >= unprovenRefusals && m.now().Sub(f.First) >= unprovenSpread && left <= 0:
+		return m.reasonOfDeath(g, r)
 	}
 	return ""
+}
+
+// reasonOfDeath is why the vendor has ended a grant, as far as its dates tell.
+func (m *Manager) reasonOfDeath(g *grant, r result) string {
+	switch {
+	case r.idle > 0 && m.now().Sub(g.IssuedAt) >= r.idle:
+		return ReasonRefreshExpired
+	case m.consentOver(g):
+		return ReasonConsentExpired
+	}
+	return ReasonInvalidGrant
 }
 
 // die ends a grant whose refresh token is dead.

@@ -163,7 +163,7 @@ func (m *Manager) answer(ctx context.Context, t *target, d demand, err error) (T
 	stale := d.reported && e.g.Generation == d.beyond && e.g.Consent == d.consent
 	if !e.serves(0) || stale {
 		if err == nil {
-			err = &VendorError{Outcome: Refused, Code: CodeUnavailable, Detail: "the vendor gave a token that is about to end"}
+			err = errAboutToEnd
 		}
 		return Token{}, m.refusal(ctx, e, err)
 	}
@@ -217,7 +217,7 @@ func (m *Manager) refusal(ctx context.Context, e *entry, err error) error {
 	if !errors.As(err, &v) {
 		return m.storeError(ctx, err)
 	}
-	out := &Error{Code: TemporarilyUnavailable, Reason: v.Code, RetryAfter: max(v.RetryAfter, time.Second), err: v,
+	out := &Error{Code: TemporarilyUnavailable, Reason: v.Code, RetryAfter: max(min(v.RetryAfter, maxRetryAfter), time.Second), err: v,
 		Description: "the vendor gives no token at the moment; esignd goes on trying"}
 	if e != nil && !e.g.Failures.Next.IsZero() {
 		out.RetryAfter = max(out.RetryAfter, min(e.g.Failures.Next.Sub(m.now()), maxRetryAfter))

@@ -202,7 +202,11 @@ func (w *world) wantInfo(g grant) {
 		w.t.Errorf("the grant is %s, want %s", info.State, want.state)
 	}
 	if w.row.fate == issued {
-		if info.Attempts != 0 || info.LastError != "" || info.Generation != 2 {
+		attempts, lastError := 0, ""
+		if w.row.scope == ofTooShort { // it waits as after a failure
+			attempts, lastError = 1, core.CodeUnavailable
+		}
+		if info.Attempts != attempts || info.LastError != lastError || info.NextAttempt.IsZero() != (attempts == 0) || info.Generation != 2 {
 			w.t.Errorf("after a token set: %+v", info)
 		}
 		return

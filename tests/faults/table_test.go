@@ -120,7 +120,7 @@ const (
 	ofClient   scope = "client"
 	ofGrant    scope = "grant"
 	unproven   scope = "unproven"
-	ofTooShort scope = "too short" // no failure: a token that is about to end
+	ofTooShort scope = "too short" // a token that is about to end: of no use, and no failure
 )
 
 // consequence is what follows from a scope.
