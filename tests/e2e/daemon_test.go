@@ -76,6 +76,9 @@ func newDaemon(t testing.TB, o options) *daemon {
 	for _, r := range o.clients {
 		_, secret := r.box.Client()
 		d.env = append(d.env, r.secretVariable()+"="+secret)
+		if box, ok := r.box.(keyed); ok {
+			d.env = append(d.env, r.secretVariable()+"_KEY="+box.APIKey())
+		}
 	}
 	d.write(o)
 	return d

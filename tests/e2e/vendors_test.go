@@ -99,7 +99,13 @@ func (r registration) yaml(b *strings.Builder) {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		_, _ = fmt.Fprintf(b, "      %s: %q\n", name, settings[name])
 	}
+	if _, ok := r.box.(keyed); ok {
+		_, _ = fmt.Fprintf(b, "      api_key: {env: %s_KEY}\n", r.secretVariable())
+	}
 }
+
+// keyed is a sandbox that gives its app's owner an API key.
+type keyed interface{ APIKey() string }
 
 // mains are one client for each vendor: adobe, dropbox and global.
 func (w world) mains(t testing.TB, policy string) []registration {
