@@ -18,6 +18,10 @@ export PATH := $(tools)/bin:$(PATH)
 RACE      ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 TESTFLAGS ?= -timeout 20m
 
+FUZZTIME  ?= 60s
+
+# Modules of their own, which are tested with the long tests.
+modules  := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 binaries := ./cmd/... ./plugins/*/esignd-plugin-*
 proto    := plugins/internal/wire/pluginv1
 
@@ -47,9 +51,22 @@ test-all: test test-heavy ## Run the long tests too
 .PHONY: test-heavy
 test-heavy: build
 	go vet -tags heavy ./...
-	packages=$$({ grep -rlE --include='*_test.go' '^//go:build .*\bheavy\b' . || true; } | xargs -r -n 1 dirname | sort -u)
+	packages=$$({ grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build .*\bheavy\b' . || true; } | xargs -r -n 1 dirname | sort -u)
 	if [[ -z $$packages ]]; then echo 'no test has the tag heavy'; exit; fi
 	go test $(RACE) $(TESTFLAGS) -tags heavy $$packages
+	for module in $(modules); do
+		go -C $$module vet ./...
+		go -C $$module test $(RACE) $(TESTFLAGS) ./...
+	done
+
+.PHONY: fuzz
+fuzz: ## Fuzz each decoder of foreign input for FUZZTIME, 60 seconds
+	for package in $$(grep -rl --include='*_test.go' --exclude-dir=examples '^func Fuzz' . | xargs -n 1 dirname | sort -u); do
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$package/*_test.go | cut -d' ' -f2 | sort -u); do
+			echo "=== $$package $$target"
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package
+		done
+	done
 
 .PHONY: lint
 lint: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint
@@ -79,7 +96,7 @@ nats-cli: ## Build the nats command line into .ci/tools/bin
 
 .PHONY: clean
 clean: ## Remove what was built, and the tools
-	rm -rf bin .ci/tools
+	rm -rf bin .ci/tools plugins/generic/testdata/oidcprovider/node_modules
 
 # Each tool leaves a stamp with its version, so that a new version above is fetched.
 

@@ -23,7 +23,7 @@ const (
 	authWords   = "say none, which lets every program on this machine ask for tokens"
 )
 
-// patternWords says what a pattern asks for. The last one is what the adapters share for URLs.
+// patternWords says what a pattern asks for. The last three are the adapters' own, for URLs and what is added to them.
 func patternWords(pattern string) string {
 	switch pattern {
 	case `^[A-Za-z0-9_-]{1,64}$`:
@@ -36,6 +36,10 @@ func patternWords(pattern string) string {
 		return "takes letters, digits, _ and -, in parts with dots between them"
 	case `^(https://[^/?#@]+|http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?)(/[^?#]*)?$`:
 		return "takes an https URL without user, query and fragment; http is for a host on this machine, such as 127.0.0.1"
+	case `^(https://[^/?#@]+|http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?)(/[^?#]*)?(\?[^#]*)?$`:
+		return "takes an https URL without user and fragment; http is for a host on this machine, such as 127.0.0.1"
+	case `^[^=&]+=[^=&]*(&[^=&]+=[^=&]*)*$`:
+		return "takes parameters as they stand in a URL, such as prompt=consent&access_type=offline"
 	}
 	return ""
 }
