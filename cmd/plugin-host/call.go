@@ -152,7 +152,7 @@ func (c callCommand) createAccount(ctx context.Context, a adapter, r accountRequ
 
 func readEvent(ctx context.Context, a adapter, r eventRequest) (any, error) {
 	event, err := a.ReadEvent(ctx, core.EventRequest{
-		Client: r.Client.credentials(), Header: r.Header, Body: []byte(r.Body), ReceivedAt: time.Now(),
+		Client: r.Client.credentials(), Header: r.header(), Body: []byte(r.Body), ReceivedAt: time.Now(),
 	})
 	return map[string]any{"type": string(event.Type), "account_id": event.AccountID, "reply": event.Reply}, err
 }

@@ -2,12 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"consent":   giveConsent,
 			"setmember": setMember,
 			"expand":    expand,
+			"event":     writeEvent,
 		},
 	})
 }
@@ -106,6 +113,28 @@ func member(ts *testscript.TestScript, file, name string) string {
 func expand(ts *testscript.TestScript, _ bool, args []string) {
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// writeEvent writes a request to read the event that Dropbox Sign sends when an account was confirmed, signed with a key:
+// `event file account key`.
+func writeEvent(ts *testscript.TestScript, _ bool, args []string) {
+	const apiKey, kind = "sandbox-dropboxsign-api-key", "account_confirmed"
+	now := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(args[2]))
+	_, err := io.WriteString(mac, now+kind)
+	ts.Check(err)
+	event, err := json.Marshal(map[string]any{
+		"event":   map[string]any{"event_time": now, "event_type": kind, "event_hash": hex.EncodeToString(mac.Sum(nil))},
+		"account": map[string]any{"account_id": args[1]},
+	})
+	ts.Check(err)
+	request, err := json.Marshal(map[string]any{
+		"client": map[string]any{"client_id": "sandbox-dropboxsign-client", "secret_settings": map[string]string{"api_key": apiKey}},
+		"header": map[string]string{"content-type": "application/x-www-form-urlencoded"},
+		"body":   url.Values{"json": {string(event)}}.Encode(),
+	})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), request, 0o600))
 }
 
 func TestRequestErrorsDoNotQuoteSecrets(t *testing.T) {

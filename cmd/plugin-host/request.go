@@ -86,9 +86,18 @@ type accountRequest struct {
 }
 
 type eventRequest struct {
-	Client client      `json:"client"`
-	Header http.Header `json:"header"`
-	Body   string      `json:"body"`
+	Client client            `json:"client"`
+	Header map[string]string `json:"header"`
+	Body   string            `json:"body"`
+}
+
+// header returns the fields by their canonical names, as a server would have read them.
+func (r eventRequest) header() http.Header {
+	h := http.Header{}
+	for name, value := range r.Header {
+		h.Add(name, value)
+	}
+	return h
 }
 
 type hostCheckRequest struct {

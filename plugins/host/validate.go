@@ -58,7 +58,7 @@ func isJSONObject(raw json.RawMessage) bool {
 	return json.Valid(raw) && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{"))
 }
 
-// checkTokenResponse refuses a token set without an access token. A lifetime that makes no sense is as good as none:
+// checkTokenResponse refuses a token set without an access token. What else makes no sense is as good as not said:
 // with the refusal a refresh token that the vendor rotated would be lost.
 func checkTokenResponse(t core.TokenResponse) (core.TokenResponse, error) {
 	if t.AccessToken.IsZero() {
@@ -71,6 +71,9 @@ func checkTokenResponse(t core.TokenResponse) (core.TokenResponse, error) {
 	}
 	if t.APIBaseURL != "" && checkURL("API base URL", t.APIBaseURL) != nil {
 		t.APIBaseURL = "" // the one that is known stays
+	}
+	if checkAccountID(t.AccountID) != nil {
+		t.AccountID = "" // likewise
 	}
 	return t, nil
 }

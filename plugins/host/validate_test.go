@@ -62,8 +62,9 @@ func TestTokenSetSurvivesWhatMakesNoSense(t *testing.T) {
 	for _, expires := range []time.Duration{-time.Second, 1 << 62} {
 		got, err := checkTokenResponse(core.TokenResponse{
 			AccessToken: core.NewSecret("a"), RefreshToken: core.NewSecret("rotated"), ExpiresIn: expires, APIBaseURL: "file:///x",
+			AccountID: "a\x1b[2J",
 		})
-		if err != nil || got.ExpiresIn != 0 || got.APIBaseURL != "" || got.RefreshToken.Reveal() != "rotated" {
+		if err != nil || got.ExpiresIn != 0 || got.APIBaseURL != "" || got.AccountID != "" || got.RefreshToken.Reveal() != "rotated" {
 			t.Errorf("%v: got %+v, %v", expires, got, err)
 		}
 	}
