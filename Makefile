@@ -21,7 +21,7 @@ TESTFLAGS ?= -timeout 20m
 FUZZTIME  ?= 60s
 
 # Modules of their own, which are tested with the long tests.
-modules  := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+modules   := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 binaries := ./cmd/... ./plugins/*/esignd-plugin-*
 proto    := plugins/internal/wire/pluginv1
 
