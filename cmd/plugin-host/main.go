@@ -22,9 +22,10 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Describe describeCommand `cmd:"" help:"Start a plugin and show what it declares."`
-	Call     callCommand     `cmd:"" help:"Call one method of a plugin: request as JSON on standard input, answer as JSON on standard output."`
-	Sandbox  sandboxCommand  `cmd:"" help:"Run a vendor's sandbox, an authorization server on this machine, until interrupted."`
+	Describe    describeCommand    `cmd:"" help:"Start a plugin and show what it declares."`
+	Call        callCommand        `cmd:"" help:"Call one method of a plugin: request as JSON on standard input, answer as JSON on standard output."`
+	Conformance conformanceCommand `cmd:"" help:"Check a plugin against its vendor's sandbox, and say what to fix."`
+	Sandbox     sandboxCommand     `cmd:"" help:"Run a vendor's sandbox, an authorization server on this machine, until interrupted."`
 
 	Verbose bool `short:"v" help:"Show the plugin's log at debug level on standard error."`
 }

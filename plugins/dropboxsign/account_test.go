@@ -42,7 +42,9 @@ func TestAccountIsCheckedCreatedAndConfirmedAtTheSandbox(t *testing.T) {
 	defer events.Close()
 	server, client := start(t, sandbox.Config{Accounts: []string{"old@example.com"}, EventURL: events.URL})
 	client = withKey(client, server.APIKey())
-	ask := func(email string) core.AccountRequest { return core.AccountRequest{Client: client, EmailAddress: email} }
+	ask := func(email string) core.AccountRequest {
+		return core.AccountRequest{Client: client, EmailAddress: email}
+	}
 
 	if found, err := adapter().VerifyAccount(t.Context(), ask("new@example.com")); err != nil || found.Exists {
 		t.Errorf("an account that is not there: %+v, %v", found, err)

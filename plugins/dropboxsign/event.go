@@ -2,6 +2,7 @@ package dropboxsign
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -41,13 +42,17 @@ type event struct {
 		} `json:"event_metadata"`
 	} `json:"event"`
 	account
+	AccountGUID string `json:"account_guid"`
+	ClientID    string `json:"client_id"`
 }
 
 // ReadEvent implements [core.EventReader]. It accepts what the API key has signed within the last three days.
 //
 // The signature covers the time and the type of an event and nothing else. Who saw one account_confirmed could send it
-// again with the id of another account while it is fresh; what that can do is little: it makes a grant active that awaits
-// its confirmation, whose tokens the vendor itself does not honour before.
+// again, while it is fresh, with the id of another account. What limits this: the vendor sends events over TLS to us alone;
+// ids of accounts are digests that nobody guesses; only a grant that awaits its confirmation takes notice; and what becomes
+// of it is a grant that is active too early, whose tokens the vendor itself does not honour before its owner has
+// confirmed. Nothing is disclosed, and no grant ends.
 func (a *Adapter) ReadEvent(_ context.Context, r core.EventRequest) (core.VendorEvent, error) {
 	key, err := apiKey(r.Client)
 	if err != nil {
@@ -79,18 +84,18 @@ func (a *Adapter) ReadEvent(_ context.Context, r core.EventRequest) (core.Vendor
 // meaning is what a checked event says. One of another app is of no interest: apps of an account share its API key.
 func (e event) meaning(clientID string) core.VendorEvent {
 	ignored := core.VendorEvent{Reply: eventReply}
-	if e.Event.Type != "account_confirmed" || e.Event.Metadata.App != "" && e.Event.Metadata.App != clientID {
-		return ignored
-	}
-	id := e.Account.ID
-	if id == "" {
-		id = e.Event.Metadata.Account
-	}
-	if id == "" {
+	ours := func(app string) bool { return app == "" || app == clientID }
+	id := e.subject()
+	if e.Event.Type != "account_confirmed" || id == "" || !ours(e.Event.Metadata.App) || !ours(e.ClientID) {
 		return ignored
 	}
 	return core.VendorEvent{Type: core.VendorEventAccountConfirmed, AccountID: id, Reply: eventReply}
 }
+
+// subject is the id of the account that the event is about: that of the account object. In a callback of an account, and
+// not of an app, reported_for_account_id and account_guid are the receiver's, that is ours; they count where the vendor
+// sends no account object.
+func (e event) subject() string { return cmp.Or(e.Account.ID, e.Event.Metadata.Account, e.AccountGUID) }
 
 func refused(code, detail string) error {
 	return &core.VendorError{Outcome: core.NotSent, Code: code, Detail: detail}
