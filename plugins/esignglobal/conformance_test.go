@@ -1,0 +1,38 @@
+package esignglobal_test
+
+import (
+	"testing"
+
+	"github.com/esignd/esignd/plugins/esignglobal/sandbox"
+	"github.com/esignd/esignd/plugins/sdk/plugintest"
+)
+
+// The vendor does not say whether it rotates refresh tokens, so the adapter has to bear both.
+func TestConformance(t *testing.T) {
+	t.Run("rotating", func(t *testing.T) { conform(t, sandbox.Config{Rotate: true}) })
+	t.Run("not rotating", func(t *testing.T) { conform(t, sandbox.Config{}) })
+}
+
+func conform(t *testing.T, cfg sandbox.Config) {
+	t.Helper()
+	server, err := sandbox.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	id, secret := server.Client()
+	plugintest.Run(t, plugintest.Config{
+		Package: "./esignd-plugin-esignglobal",
+		Sandbox: plugintest.Sandbox{
+			ClientID: id, ClientSecret: secret, Settings: server.Settings(),
+			Scopes: []string{"signature", "stamp"}, Probe: "/esignglobal/v1/envelope/envelopeDetail?envelopeId=1",
+		},
+	})
+}
