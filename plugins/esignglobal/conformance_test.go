@@ -9,8 +9,14 @@ import (
 
 // The vendor does not say whether it rotates refresh tokens, so the adapter has to bear both.
 func TestConformance(t *testing.T) {
-	t.Run("rotating", func(t *testing.T) { conform(t, sandbox.Config{Rotate: true}) })
-	t.Run("not rotating", func(t *testing.T) { conform(t, sandbox.Config{}) })
+	t.Run("rotating", func(t *testing.T) {
+		t.Parallel()
+		conform(t, sandbox.Config{Rotate: true})
+	})
+	t.Run("not rotating", func(t *testing.T) {
+		t.Parallel()
+		conform(t, sandbox.Config{})
+	})
 }
 
 func conform(t *testing.T, cfg sandbox.Config) {

@@ -60,8 +60,13 @@ func open(ctx context.Context, cfg Config) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{cfg: cfg, path: cfg.Binary, evidence: &evidence{}, told: map[lack]string{}}
+	b := &bench{cfg: cfg, evidence: &evidence{}, told: map[lack]string{}}
 	b.mark = fmt.Sprintf("ESIGND_PLUGINTEST=%d-%d", os.Getpid(), time.Now().UnixNano())
+	if cfg.Binary != "" {
+		if b.path, err = filepath.Abs(cfg.Binary); err != nil {
+			return nil, fmt.Errorf("plugintest: find the plugin: %w", err)
+		}
+	}
 	if cfg.Package != "" {
 		if err := b.build(ctx); err != nil {
 			return nil, errors.Join(err, b.close(ctx))

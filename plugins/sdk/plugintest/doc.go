@@ -31,10 +31,12 @@
 //     process shows is skipped, in so many words.
 //   - Settings that are http URLs on the loopback are replaced by those of a proxy, which forwards to the sandbox and,
 //     where a check wants it, answers in its place: wrongly, endlessly, or not at all. The sandbox needs no faults.
-//   - Each check works on grants of its own, so that it does not matter which others ran before. A check that cannot
-//     run for want of another, or of something that the adapter does not declare, is skipped with the reason.
+//   - Each check works on grants of its own, so that it does not matter which others ran before. What the adapter does
+//     not declare is skipped with the reason. What else a check lacks, such as a plugin that starts, fails the first
+//     check that lacks it, and those after it refer to that one: no selection of checks passes because nothing ran.
 //   - No finding holds a token, a code, a secret or a text of the vendor.
-//   - When it returns, no process, listener or goroutine of it is left.
+//   - When it returns, no process, listener or goroutine of it is left; on systems with /proc, no process that the plugin
+//     started either.
 //
 // What it does not do: it does not know the vendor. That the dialect is the vendor's is for the author's own tests and
 // for the sandbox, which should refuse whatever the vendor refuses.

@@ -66,7 +66,10 @@ func (d defect) checks() *regexp.Regexp {
 }
 
 func TestEachDefectFailsItsCheckAndNoOther(t *testing.T) {
-	for _, d := range defects() {
+	for i, d := range defects() {
+		if !everyDefect && i%9 != 0 {
+			continue
+		}
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			report := examine(t, plugintest.Config{
