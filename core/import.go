@@ -2,7 +2,9 @@ package core
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"time"
 
@@ -45,11 +47,90 @@ func (m *Manager) Import(ctx context.Context, r ImportRequest) (GrantInfo, error
 	}
 	defer m.work.Done()
 	ctx = context.WithoutCancel(ctx)
+	if r.AccessToken.IsZero() {
+		release, err := m.claimImport(ctx, t.id)
+		if err != nil {
+			return GrantInfo{}, fail(span, m.storeError(ctx, err))
+		}
+		defer release()
+		// What another replica imported while this one waited is there now.
+		if _, err := m.read(ctx, t.id); err != nil && !errors.Is(err, ErrNoRecord) {
+			return GrantInfo{}, fail(span, m.storeError(ctx, err))
+		}
+		if t, err = m.checkImport(ctx, r); err != nil {
+			return GrantInfo{}, fail(span, err)
+		}
+		if t.entry != nil && sameImport(t.entry.g, r) {
+			return m.info(t.entry), nil
+		}
+	}
 	e, err := m.importGrant(ctx, t, r)
 	if err != nil {
 		return GrantInfo{}, fail(span, err)
 	}
 	return m.info(e), nil
+}
+
+// importClaimPoll is how often a replica looks whether another has ended its import.
+const importClaimPoll = 100 * time.Millisecond
+
+// claimImport gets the right to present an imported refresh token of a grant, over all replicas. It is a record of its own,
+// since a grant that is imported may have none yet, and one that is there must not be disturbed by an import that the
+// vendor refuses. A claim whose owner is gone is taken over when it was seen unchanged for as long as a claim lasts.
+func (m *Manager) claimImport(ctx context.Context, grant string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
+	defer cancel()
+	public, err := json.Marshal(importClaim{Format: grantFormat, Owner: m.owner, ID: randomID()})
+	if err != nil {
+		return nil, fmt.Errorf("encode the claim of an import: %w", err)
+	}
+	rec := Record{Key: kindImport + grant, Public: public, TTL: ticketLife}
+	var held uint64 // the revision of another's claim
+	var since time.Time
+	for {
+		revision, err := m.store.Put(ctx, rec)
+		if err == nil {
+			return func() { m.endImport(rec.Key, revision) }, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return nil, fmt.Errorf("claim the import of grant %s: %w", grant, err)
+		}
+		other, err := m.store.Get(ctx, rec.Key)
+		switch {
+		case errors.Is(err, ErrNoRecord):
+			rec.Revision = 0
+			continue
+		case err != nil && !errors.Is(err, ErrDamaged):
+			return nil, fmt.Errorf("claim the import of grant %s: %w", grant, err)
+		case other.Revision != held:
+			held, since, rec.Revision = other.Revision, time.Now(), 0
+		case time.Since(since) > claimDuration:
+			rec.Revision = held
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil, &Error{Code: TemporarilyUnavailable, Reason: "timeout", RetryAfter: time.Second, err: ctx.Err(),
+				Description: "another import of this grant is under way; ask again"}
+		case <-time.After(jitter(importClaimPoll)):
+		}
+	}
+}
+
+// importClaim is the record of a claim.
+type importClaim struct {
+	Format int    `json:"format"`
+	Owner  string `json:"owner"`
+	ID     string `json:"id"`
+}
+
+// endImport lets go of a claim. One that could not be removed dies by itself.
+func (m *Manager) endImport(key string, revision uint64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.background), storeTimeout)
+	defer cancel()
+	if err := m.store.Delete(ctx, key, revision); err != nil {
+		m.log.DebugContext(ctx, "the claim of an import stays until it dies", "key", key, "error", err)
+	}
 }
 
 // turnOf returns what imports and creations of a grant wait for. A few grants share one.

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"errors"
 	"encoding/json"
 	"slices"
 	"sync"
@@ -295,6 +296,52 @@ func TestConcurrentAndRepeatedImportsPresentTheRefreshTokenOnce(t *testing.T) {
 			wait.Wait()
 			if n := w.vendor.presentedTwice(); n != 0 {
 				t.Errorf("%d second presentations", n)
+			}
+		})
+	})
+	t.Run("at two replicas", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			other := *w
+			other.cfg.Owner = func() string { return "another folder" }
+			other.m = other.start()
+			defer w.close()
+			defer other.close()
+			seed := w.vendor.seed("seed")
+			w.vendor.set(func(v *vendor) {
+				v.before = func(context.Context, core.TokenRequest) error { time.Sleep(3 * time.Second); return nil }
+			})
+			var wait sync.WaitGroup
+			for _, m := range []*core.Manager{w.m, other.m} {
+				wait.Go(func() {
+					if info, err := m.Import(t.Context(), req(w, seed)); err != nil || info.Generation != 1 {
+						t.Errorf("generation %d, %v", info.Generation, err)
+					}
+				})
+			}
+			wait.Wait()
+			if n := w.vendor.presentedTwice(); n != 0 {
+				t.Errorf("%d second presentations", n)
+			}
+		})
+	})
+	t.Run("after one whose replica is gone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			defer w.close()
+			claim := core.Record{Key: "import." + core.GrantID(tenant, main, "alice@example.com"), Public: []byte("{}")}
+			if _, err := w.cfg.Store.Put(t.Context(), claim); err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			if _, err := w.m.Import(t.Context(), req(w, w.vendor.seed("seed"))); err != nil {
+				t.Errorf("import: %v", err)
+			}
+			if took := time.Since(begun); took < 15*time.Second || took > 17*time.Second {
+				t.Errorf("the dead claim was waited for %s", took)
+			}
+			if _, err := w.cfg.Store.Get(t.Context(), claim.Key); !errors.Is(err, core.ErrNoRecord) {
+				t.Errorf("the claim stays: %v", err)
 			}
 		})
 	})

@@ -18,6 +18,7 @@ const (
 	kindClient = "client."
 	kindTicket = "ticket."
 	kindKey    = "key."
+	kindImport = "import."
 )
 
 // sealedTokens is the form of the secret part of a grant's record.
