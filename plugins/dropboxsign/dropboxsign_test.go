@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,11 +18,16 @@ import (
 	"github.com/esignd/esignd/plugins/dropboxsign"
 )
 
+// The tests of this package follow what the vendor documents, and what was seen of it: the consent page and its redirect,
+// the exchange, the refresh and its end, errors and throttling are here; accounts in account_test.go, events in
+// event_test.go, whole lives of grants at the vendor's sandbox in sandbox_test.go. What every adapter has to do is proved
+// by the conformance kit and not here.
+
 // request is what Dropbox Sign saw.
 type request struct {
-	Target string
-	Basic  bool
-	JSON   map[string]string
+	Target        string
+	Authorization string
+	JSON          map[string]string
 }
 
 // vendor answers every request alike and returns credentials that lead there, and what it saw last.
@@ -30,8 +36,7 @@ func vendor(t *testing.T, status int, header http.Header, body string) (core.Cre
 	last := new(request)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		raw, _ := io.ReadAll(r.Body)
-		*last = request{Target: r.Method + " " + r.URL.String()}
-		_, _, last.Basic = r.BasicAuth()
+		*last = request{Target: r.Method + " " + r.URL.String(), Authorization: r.Header.Get("Authorization")}
 		if err := json.Unmarshal(raw, &last.JSON); err != nil || r.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("the body is no JSON of strings: %v", err)
 		}
@@ -61,19 +66,25 @@ func refresh(c core.Credentials) core.TokenRequest {
 	return core.TokenRequest{Client: c, GrantType: core.RefreshToken, RefreshToken: core.NewSecret("rt")}
 }
 
-func TestAuthorizationURLHasNoScope(t *testing.T) {
-	got, err := adapter().AuthorizationURL(t.Context(), core.AuthorizationRequest{
-		Client: client(nil), RedirectURI: "https://us.example/cb", State: "st", Scope: []string{"not sent"},
-	})
-	want := "https://app.hellosign.com/oauth/authorize?client_id=id&redirect_uri=https%3A%2F%2Fus.example%2Fcb&response_type=code&state=st"
-	if err != nil || got != want {
-		t.Errorf("%s %v, want %s", got, err, want)
+func TestAuthorizeHasNoScope(t *testing.T) {
+	for redirect, want := range map[string]string{
+		"https://us.example/cb": "https://app.hellosign.com/oauth/authorize?client_id=id&redirect_uri=https%3A%2F%2Fus.example%2Fcb&response_type=code&state=st",
+		"":                      "https://app.hellosign.com/oauth/authorize?client_id=id&response_type=code&state=st", // the app's own
+	} {
+		got, err := adapter().AuthorizationURL(t.Context(), core.AuthorizationRequest{
+			Client: client(nil), RedirectURI: redirect, State: "st", Scope: []string{"not sent"},
+		})
+		if err != nil || got != want {
+			t.Errorf("%s %v, want %s", got, err, want)
+		}
 	}
 }
 
-func TestCallbackTakesStateAloneForADenial(t *testing.T) {
+func TestDenialIsStateAlone(t *testing.T) {
 	for query, want := range map[string]struct{ code, denied string }{
-		"state=st":             {"", "access_denied"},
+		"state=st":             {"", core.CodeAccessDenied},
+		"state=st&code=":       {"", core.CodeAccessDenied},
+		"":                     {"", core.CodeAccessDenied},
 		"code=c&state=st":      {"c", ""},
 		"error=server_error":   {"", "server_error"},
 		"code=c&state=st&x=%3": {"c", ""},
@@ -81,25 +92,70 @@ func TestCallbackTakesStateAloneForADenial(t *testing.T) {
 		params, _ := url.ParseQuery(query)
 		got, err := adapter().Callback(t.Context(), core.CallbackRequest{Client: client(nil), Params: params})
 		if err != nil || got.Code.Reveal() != want.code || got.Denied != want.denied || got.APIBaseURL != "" {
-			t.Errorf("%s: %+v %v", query, got, err)
+			t.Errorf("%q: %+v %v", query, got, err)
 		}
 	}
 }
 
+func FuzzCallback(f *testing.F) {
+	for _, query := range []string{"state=st", "code=c&state=st", "error=server_error&state=st", "code=a&code=b", "error=CANARY", "%zz"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		params, _ := url.ParseQuery(query) // what net/http makes of it
+		got, err := adapter().Callback(t.Context(), core.CallbackRequest{Client: client(nil), Params: params})
+		if err != nil {
+			if e := (*core.VendorError)(nil); !errors.As(err, &e) || e.Outcome != core.NotSent || e.Code != core.CodeInvalidRequest {
+				t.Errorf("%q: %v", query, err)
+			}
+			return
+		}
+		if got.Code.IsZero() == (got.Denied == "") || got.APIBaseURL != "" {
+			t.Errorf("%q is %+v", query, got)
+		}
+		if strings.Contains(got.Denied, "CANARY") {
+			t.Errorf("the vendor's words went through: %q", got.Denied)
+		}
+	})
+}
+
+// Credentials go in the body: HTTP Basic is refused.
 func TestExchangeSendsJSONWithStateAndNoRedirectURI(t *testing.T) {
 	c, last := vendor(t, 200, nil, `{"access_token":"at","token_type":"Bearer","refresh_token":"rt","expires_in":86400,"state":null,"account_id":"acc"}`)
 	got, err := adapter().Token(t.Context(), code(c))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := request{"POST /oauth/token", false, map[string]string{
+	want := request{"POST /oauth/token", "", map[string]string{
 		"grant_type": "authorization_code", "code": "c", "state": "st", "client_id": "id", "client_secret": "secret",
 	}}
 	if diff := cmp.Diff(want, *last); diff != "" {
 		t.Error(diff)
 	}
-	if got.AccountID != "acc" || got.APIBaseURL != "https://api.hellosign.com" || got.ExpiresIn != 24*time.Hour || got.Scope != nil {
+	if got.APIBaseURL != "https://api.hellosign.com" || got.Scope != nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestResponseMayBeEachThatWasDocumented(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	for name, tt := range map[string]struct {
+		body     string
+		lifetime time.Duration
+		account  string
+	}{
+		"3600":            {`{"access_token":"at","token_type":"Bearer","refresh_token":"rt","expires_in":3600}`, time.Hour, ""},
+		"86400":           {`{"access_token":"at","token_type":"Bearer","refresh_token":"rt","expires_in":86400,"state":"st"}`, 24 * time.Hour, ""},
+		"an epoch":        {fmt.Sprintf(`{"access_token":"at","refresh_token":"rt","expires_in":%d}`, now.Add(time.Hour).Unix()), time.Hour, ""},
+		"an account":      {`{"access_token":"at","refresh_token":"rt","expires_in":3600,"state":null,"account_id":"acc"}`, time.Hour, "acc"},
+		"no lifetime":     {`{"access_token":"at","token_type":"bearer","refresh_token":"rt"}`, 0, ""},
+		"a null lifetime": {`{"access_token":"at","token_type":null,"refresh_token":"rt","expires_in":null,"account_id":null}`, 0, ""},
+	} {
+		c, _ := vendor(t, 200, http.Header{"Date": {now.UTC().Format(http.TimeFormat)}}, tt.body)
+		got, err := adapter().Token(t.Context(), code(c))
+		if err != nil || got.ExpiresIn != tt.lifetime || got.AccountID != tt.account || got.TokenType != "Bearer" || got.RefreshToken.Reveal() != "rt" {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
 	}
 }
 
@@ -109,7 +165,7 @@ func TestRefreshGoesToTheTokenEndpointWithABareQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := request{"POST /oauth/token?refresh", false, map[string]string{
+	want := request{"POST /oauth/token?refresh", "", map[string]string{
 		"grant_type": "refresh_token", "refresh_token": "rt", "client_id": "id", "client_secret": "secret",
 	}}
 	if diff := cmp.Diff(want, *last); diff != "" {
@@ -120,40 +176,57 @@ func TestRefreshGoesToTheTokenEndpointWithABareQuery(t *testing.T) {
 	}
 }
 
-func TestExpiresInMayBeAnEpoch(t *testing.T) {
-	now := time.Now().Truncate(time.Second)
-	c, _ := vendor(t, 200, http.Header{"Date": {now.UTC().Format(http.TimeFormat)}},
-		fmt.Sprintf(`{"access_token":"at","expires_in":%d}`, now.Add(time.Hour).Unix()))
-	got, err := adapter().Token(t.Context(), refresh(c))
-	if err != nil || got.ExpiresIn != time.Hour || !got.RefreshToken.IsZero() {
-		t.Errorf("%v %v", got.ExpiresIn, err)
-	}
-}
-
-func TestTokenReadsErrorAsTextAndAsObject(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"error":"invalid_grant","error_description":"Invalid grant data (refresh token)"}`: core.CodeInvalidGrant,
-		`{"error":"invalid_request","error_description":"x"}`:                                core.CodeInvalidRequest,
-		`{"error":{"error_msg":"x","error_name":"invalid_grant"}}`:                           core.CodeInvalidGrant,
-		`{"error":{"error_msg":"x","error_name":"unauthorized"}}`:                            core.CodeHTTPError,
-	} {
-		c, _ := vendor(t, 400, nil, body)
-		_, err := adapter().Token(t.Context(), refresh(c))
-		if e := core.AsVendorError(err); e.Code != want || e.Outcome != core.Refused {
-			t.Errorf("%s: %v", body, err)
+func TestRefreshWithoutARefreshTokenLeavesTheOldOne(t *testing.T) {
+	for _, member := range []string{``, `,"refresh_token":null`, `,"refresh_token":""`} {
+		c, _ := vendor(t, 200, nil, `{"access_token":"at","expires_in":3600`+member+`}`)
+		if got, err := adapter().Token(t.Context(), refresh(c)); err != nil || !got.RefreshToken.IsZero() {
+			t.Errorf("%s: %+v %v", member, got, err)
 		}
 	}
 }
 
-func TestTooManyRequestsSayWhenByRateLimitReset(t *testing.T) {
+func TestErrorIsTextOrObject(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status int
+		body   string
+		want   string
+	}{
+		"dead grant":                {400, `{"error":"invalid_grant","error_description":"Invalid grant data (refresh token)"}`, core.CodeInvalidGrant},
+		"bad code or client_id":     {400, `{"error":"invalid_request","error_description":"CANARY"}`, core.CodeInvalidRequest},
+		"wrong secret":              {401, `{"error":"invalid_client","error_description":"CANARY"}`, core.CodeInvalidClient},
+		"API shape":                 {400, `{"error":{"error_msg":"CANARY","error_name":"invalid_grant"}}`, core.CodeInvalidGrant},
+		"API shape, no OAuth code":  {401, `{"error":{"error_msg":"CANARY","error_name":"unauthorized"}}`, core.CodeHTTPError},
+		"API shape, CANARY as name": {400, `{"error":{"error_msg":"CANARY","error_name":"CANARY"}}`, core.CodeHTTPError},
+		"API shape, names missing":  {400, `{"error":{}}`, core.CodeHTTPError},
+	} {
+		c, _ := vendor(t, tt.status, nil, tt.body)
+		_, err := adapter().Token(t.Context(), refresh(c))
+		if e := core.AsVendorError(err); err == nil || e.Code != tt.want || e.Outcome != core.Refused || strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// There is no Retry-After.
+func TestThrottlingSaysWhenByRateLimitReset(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
-	c, _ := vendor(t, 429, http.Header{
-		"Date":              {now.UTC().Format(http.TimeFormat)},
-		"X-Ratelimit-Reset": {fmt.Sprint(now.Add(42 * time.Second).Unix())},
-	}, `{"error":{"error_msg":"x","error_name":"exceeded_rate"}}`)
-	_, err := adapter().Token(t.Context(), refresh(c))
-	if e := core.AsVendorError(err); e.Code != core.CodeRateLimited || e.RetryAfter != 42*time.Second {
-		t.Error(err)
+	const body = `{"error":{"error_msg":"x","error_name":"exceeded_rate"}}`
+	for name, tt := range map[string]struct {
+		header http.Header
+		want   time.Duration
+	}{
+		"as documented": {http.Header{"X-Ratelimit-Limit": {"100"}, "X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {fmt.Sprint(now.Add(42 * time.Second).Unix())}}, 42 * time.Second},
+		"as seen":       {http.Header{"X-Ratelimit-Limit-Remaining": {"0"}, "X-Ratelimit-Reset": {fmt.Sprint(now.Add(42 * time.Second).Unix())}}, 42 * time.Second},
+		"in the past":   {http.Header{"X-Ratelimit-Reset": {fmt.Sprint(now.Add(-time.Hour).Unix())}}, 0},
+		"nonsense":      {http.Header{"X-Ratelimit-Reset": {"soon"}}, 0},
+		"nothing":       {http.Header{}, 0},
+	} {
+		tt.header.Set("Date", now.UTC().Format(http.TimeFormat))
+		c, _ := vendor(t, 429, tt.header, body)
+		_, err := adapter().Token(t.Context(), refresh(c))
+		if e := core.AsVendorError(err); e.Code != core.CodeRateLimited || e.Outcome != core.Refused || e.RetryAfter != tt.want {
+			t.Errorf("%s: %v, after %v", name, err, e.RetryAfter)
+		}
 	}
 }
 
@@ -165,9 +238,15 @@ func TestRevokeIsUnsupported(t *testing.T) {
 
 func TestAWrongSettingIsNamedAndNothingIsSent(t *testing.T) {
 	for _, name := range []string{"app_url", "api_url"} {
-		_, err := adapter().Token(t.Context(), refresh(client(map[string]string{name: "http://vendor.example"})))
-		if e := core.AsVendorError(err); e.Outcome != core.NotSent || e.Code != core.CodeHostRefused {
-			t.Errorf("%s: %v", name, err)
+		c := withKey(client(map[string]string{name: "http://vendor.example"}), apiKey)
+		_, token := adapter().Token(t.Context(), refresh(c))
+		_, page := adapter().AuthorizationURL(t.Context(), core.AuthorizationRequest{Client: c})
+		_, verify := adapter().VerifyAccount(t.Context(), core.AccountRequest{Client: c})
+		_, create := adapter().CreateAccount(t.Context(), core.AccountRequest{Client: c})
+		for call, err := range map[string]error{"Token": token, "AuthorizationURL": page, "VerifyAccount": verify, "CreateAccount": create} {
+			if e := core.AsVendorError(err); e.Outcome != core.NotSent || e.Code != core.CodeHostRefused || !strings.Contains(e.Detail, name) {
+				t.Errorf("%s with a wrong %s: %v", call, name, err)
+			}
 		}
 	}
 }

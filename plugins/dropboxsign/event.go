@@ -49,10 +49,10 @@ type event struct {
 // ReadEvent implements [core.EventReader]. It accepts what the API key has signed within the last three days.
 //
 // The signature covers the time and the type of an event and nothing else. Who saw one account_confirmed could send it
-// again, while it is fresh, with the id of another account. What limits this: the vendor sends events over TLS to us alone;
-// ids of accounts are digests that nobody guesses; only a grant that awaits its confirmation takes notice; and what becomes
-// of it is a grant that is active too early, whose tokens the vendor itself does not honour before its owner has
-// confirmed. Nothing is disclosed, and no grant ends.
+// again, while it is fresh, with the id of another account. What limits this: the vendor sends events over TLS; ids of
+// accounts are digests that nobody guesses; and only a grant that awaits its confirmation takes notice. It would be active
+// too early, with tokens that the vendor does not honour until its owner has confirmed; at worst a refresh in that time is
+// refused, and the owner has to connect again. Nothing is disclosed, and grants in use are not touched.
 func (a *Adapter) ReadEvent(_ context.Context, r core.EventRequest) (core.VendorEvent, error) {
 	key, err := apiKey(r.Client)
 	if err != nil {
@@ -132,10 +132,6 @@ func multipartField(parts *multipart.Reader) ([]byte, error) {
 		if part.FormName() != "json" {
 			continue
 		}
-		raw, err := io.ReadAll(io.LimitReader(part, maxEventJSON+1))
-		if err == nil && len(raw) > maxEventJSON {
-			err = errNoEvent
-		}
-		return raw, err
+		return io.ReadAll(io.LimitReader(part, maxEventJSON)) // what is longer is cut, and no JSON then
 	}
 }

@@ -1,29 +1,15 @@
 package sandbox
 
 import (
-	"bytes"
-	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"mime/multipart"
 	"net/http"
-	"strconv"
+	"net/url"
 	"strings"
 
 	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
-
-// acknowledgement is the body with which an event has to be answered.
-const acknowledgement = "Hello API Event Received"
-
-// errNotAcknowledged says that the app's event URL did not answer as the vendor wants it.
-var errNotAcknowledged = errors.New("the event was not acknowledged with 200 and \"" + acknowledgement + "\"")
 
 func accountID(email string) string {
 	sum := sha256.Sum256([]byte(email))
@@ -111,74 +97,24 @@ func (s *Server) createAccount(w http.ResponseWriter, r *http.Request) {
 	authserver.WriteJSON(w, http.StatusOK, map[string]any{"account": accountObject(email), "oauth_data": data})
 }
 
-// ConfirmAccount is the person who confirms the account that was created for them and authorizes the app. The tokens
-// work from then on, and the event account_confirmed goes to the event URL. The vendor would send the event again for about
-// three days; the sandbox sends it once and returns an error where it was not acknowledged.
-func (s *Server) ConfirmAccount(ctx context.Context, email string) error {
-	found, err := s.ledger.Confirm(email)
-	if err != nil {
-		return err
+// updateApp changes where the app wants its events, and nothing else.
+func (s *Server) updateApp(w http.ResponseWriter, r *http.Request) {
+	if !s.mayManage(w, r) {
+		return
 	}
-	if !found {
-		return fmt.Errorf("dropboxsign sandbox: no account waits to be confirmed by %s", email)
+	if !s.ledger.KnownClient(r.PathValue("client_id")) {
+		refuseAPI(w, http.StatusNotFound, "not_found", "Not found.")
+		return
 	}
-	return s.SendEvent(ctx, "account_confirmed", email)
-}
-
-// SendEvent posts an event of the app about the account to the event URL, if there is one, as the vendor signs and
-// words it.
-func (s *Server) SendEvent(ctx context.Context, eventType, email string) error {
-	s.mu.Lock()
-	target := s.eventURL
-	s.mu.Unlock()
-	if target == "" {
-		return nil
+	p, err := authserver.ReadParams(r, "", authserver.JSON, authserver.Form, authserver.Multipart)
+	target, perr := url.Parse(p.Get("callback_url"))
+	if err != nil || perr != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
+		refuseAPI(w, http.StatusBadRequest, "bad_request", "callback_url is missing or invalid.")
+		return
 	}
-	body, contentType, err := s.event(eventType, email)
-	if err != nil {
-		return fmt.Errorf("encode the event: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, body)
-	if err != nil {
-		return fmt.Errorf("send the event: %w", err)
-	}
-	req.Header.Set("Content-Type", contentType)
-	resp, err := s.events.Do(req)
-	if err != nil {
-		return fmt.Errorf("send the event: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-	if err != nil {
-		return fmt.Errorf("read the answer to the event: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK || strings.TrimSpace(string(answer)) != acknowledgement {
-		return errNotAcknowledged
-	}
-	return nil
-}
-
-func (s *Server) event(eventType, email string) (io.Reader, string, error) {
-	when := strconv.FormatInt(s.cfg.Now().Unix(), 10)
-	mac := hmac.New(sha256.New, []byte(s.cfg.APIKey))
-	_, _ = io.WriteString(mac, when+eventType)
-	payload, err := json.Marshal(map[string]any{
-		"event": map[string]any{
-			"event_time": when, "event_type": eventType, "event_hash": hex.EncodeToString(mac.Sum(nil)),
-			"event_metadata": map[string]any{
-				"related_signature_id": nil, "reported_for_account_id": nil, "reported_for_app_id": s.cfg.ClientID,
-			},
-		},
-		"account": accountObject(email),
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	err = form.WriteField("json", string(payload))
-	if err != nil {
-		return nil, "", err
-	}
-	return &body, form.FormDataContentType(), form.Close()
+	s.SetEventURL(target.String())
+	authserver.WriteJSON(w, http.StatusOK, map[string]any{"api_app": map[string]any{
+		"client_id": s.cfg.ClientID, "callback_url": target.String(), "is_approved": true,
+		"oauth": map[string]any{"scopes": s.appScopes()},
+	}})
 }

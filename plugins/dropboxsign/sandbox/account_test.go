@@ -122,13 +122,3 @@ func TestCreateRefuses(t *testing.T) {
 		}
 	}
 }
-
-func TestUnacknowledgedEventIsAnError(t *testing.T) {
-	s := start(t, sandbox.Config{})
-	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	defer receiver.Close()
-	s.SetEventURL(receiver.URL)
-	if err := s.SendEvent(t.Context(), "account_confirmed", email); err == nil {
-		t.Error("no error")
-	}
-}

@@ -14,6 +14,14 @@
 //	GET  /v3/account, /v3/signature_request/list
 //	POST /v3/signature_request/send
 //	POST /v3/account/verify, /v3/account/create
+//	PUT  /v3/api_app/{client_id}              where the app wants its events
+//
+// The API answers with the vendor's rate-limit headers, and with 429 beyond the limit. An account that was created gets
+// tokens that do not work before its owner confirms it, which a test does by [Server.ConfirmAccount] and a person at
+//
+//	GET, POST /account/confirm
+//
+// where the vendor would send a mail. The app's event URL is told then, and again until it acknowledges.
 //
 // It logs nothing, and no token of it is worth anything elsewhere.
 package sandbox
@@ -22,7 +30,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -51,8 +58,14 @@ type Config struct {
 	Scopes []string
 	// Accounts are e-mail addresses that have an account without having authorized the app.
 	Accounts []string
-	// EventURL is where the app wants its events; empty: none are sent.
+	// EventURL is where the app wants its events until that is changed; empty: none are sent.
 	EventURL string
+	// EventBackoff is how long it waits before it sends an event that was not acknowledged a second time, twice that
+	// before the third, and so on for five times in all; by default 200 ms. The vendor goes on for about three days.
+	EventBackoff time.Duration
+	// RateLimit is how many calls of the API, in a minute, are answered; by default 10,000, since tests are in a hurry.
+	// The vendor documents 100 of an account.
+	RateLimit int
 	// AccessLifetime is 60 minutes by default, CodeLifetime too. RefreshLifetime (since the last use) and
 	// ConsentLifetime have no end by default.
 	AccessLifetime, RefreshLifetime, CodeLifetime, ConsentLifetime time.Duration
@@ -81,6 +94,11 @@ type Server struct {
 	ledger *authserver.Ledger
 	pages  *authserver.Pages
 	events *http.Client
+	limit  *rateLimit
+
+	delivering sync.WaitGroup
+	closing    sync.Once // closes closed
+	closed     chan struct{}
 
 	mu       sync.Mutex // guards what follows
 	scopes   []string
@@ -99,9 +117,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.EventBackoff = cmp.Or(cfg.EventBackoff, 200*time.Millisecond)
 	s := &Server{
 		cfg: cfg, scopes: cfg.Scopes, eventURL: cfg.EventURL, accounts: map[string]bool{},
 		events: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
+		limit:  &rateLimit{most: cmp.Or(cfg.RateLimit, 10_000), now: cfg.Now},
+		closed: make(chan struct{}),
 	}
 	for _, email := range cfg.Accounts {
 		s.accounts[email] = true
@@ -145,12 +166,27 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /oauth/authorize", s.authorize)
 	mux.HandleFunc("POST /oauth/authorize", s.pages.Decide)
 	mux.HandleFunc("POST /oauth/token", s.token)
-	mux.HandleFunc("GET /v3/account", s.bearer(s.account))
-	mux.HandleFunc("GET /v3/signature_request/list", s.bearer(s.listRequests))
-	mux.HandleFunc("POST /v3/signature_request/send", s.bearer(s.sendRequest))
-	mux.HandleFunc("POST /v3/account/verify", s.verifyAccount)
-	mux.HandleFunc("POST /v3/account/create", s.createAccount)
+	mux.HandleFunc("GET /account/confirm", s.confirmPage)
+	mux.HandleFunc("POST /account/confirm", s.confirmed)
+	for pattern, h := range map[string]http.HandlerFunc{
+		"GET /v3/account":                 s.bearer(s.account),
+		"GET /v3/signature_request/list":  s.bearer(s.listRequests),
+		"POST /v3/signature_request/send": s.bearer(s.sendRequest),
+		"POST /v3/account/verify":         s.verifyAccount,
+		"POST /v3/account/create":         s.createAccount,
+		"PUT /v3/api_app/{client_id}":     s.updateApp,
+	} {
+		mux.HandleFunc(pattern, s.limit.limited(h))
+	}
 	return mux
+}
+
+// Close stops serving, and sending events for which no caller waits. It returns when all of that has ended.
+func (s *Server) Close() error {
+	err := s.Server.Close() // after it no handler begins to send one
+	s.closing.Do(func() { close(s.closed) })
+	s.delivering.Wait()
+	return err
 }
 
 // Settings are the adapter's settings that point at this sandbox; the API key is apart, since it is a secret. Call it
@@ -182,12 +218,13 @@ func (s *Server) SetEventURL(url string) {
 func (s *Server) ThrottleNext(n int, retryAfter time.Duration) {
 	s.FailNext(n, Fault{
 		Status: http.StatusTooManyRequests,
-		Header: http.Header{
-			"Content-Type":                {"application/json"},
-			"X-Ratelimit-Limit":           {"100"},
-			"X-Ratelimit-Limit-Remaining": {"0"},
-			"X-Ratelimit-Reset":           {strconv.FormatInt(s.cfg.Now().Add(retryAfter).Unix(), 10)},
-		},
-		Body: `{"error":{"error_msg":"Too many requests.","error_name":"exceeded_rate"}}`,
+		Header: throttled(s.cfg.Now().Add(retryAfter)),
+		Body:   `{"error":{"error_msg":"Too many requests.","error_name":"exceeded_rate"}}`,
 	})
+}
+
+func throttled(until time.Time) http.Header {
+	h := http.Header{"Content-Type": {"application/json"}}
+	setRateLimit(h, 100, 0, until)
+	return h
 }

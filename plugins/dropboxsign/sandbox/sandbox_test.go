@@ -282,6 +282,11 @@ func TestAPIRefusesDeadTokensInItsOwnShape(t *testing.T) {
 				t.Errorf("%s, %s: %d %v", name, path, a.Status, object["error_name"])
 			}
 		}
+		r := at.JSON(t, s.URL()+"/v3/signature_request/send", at.Params("title", "NDA"))
+		r.Header.Set("Authorization", "Bearer "+token)
+		if a := at.Do(t, r); a.Status != http.StatusUnauthorized {
+			t.Errorf("%s, send: %d", name, a.Status)
+		}
 	}
 }
 
