@@ -166,6 +166,8 @@ func (m *Manager) accountError(ctx context.Context, cl *Client, err error) error
 	switch {
 	case v.Outcome == NotSent && v.Code == CodeInvalidRequest:
 		return &Error{Code: InvalidRequest, Reason: v.Code, Description: v.Detail, err: v}
+	case v.Outcome == Refused && v.Code == CodeAccessDenied:
+		return &Error{Code: InvalidRequest, Reason: v.Code, err: v, Description: "the vendor does not let this client do it: " + v.Detail}
 	case v.Outcome == Refused && !ruleFor(v).spares:
 		return &Error{Code: InvalidRequest, Reason: v.Code, Field: "email_address", err: v,
 			Description: "email_address: the vendor does not take it; it may have an account already, or be no address of a person"}

@@ -115,6 +115,7 @@ func TestTheConfigurationsInDocumentsLoad(t *testing.T) {
 		"../docs/vendors/adobesign.md":   smallest,
 		"../docs/vendors/dropboxsign.md": smallest,
 		"../docs/vendors/esignglobal.md": smallest,
+		"../docs/vendors/generic.md":     smallest,
 	} {
 		yaml := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(read(t, path))
 		if yaml == nil {
@@ -125,7 +126,7 @@ func TestTheConfigurationsInDocumentsLoad(t *testing.T) {
 		if err := os.WriteFile(file, []byte(begin+yaml[1]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		environ := []string{"ADOBE_SECRET=s", "DROPBOX_SECRET=s", "GLOBAL_SECRET=s", "ESIGND_KEY=" + strings.Repeat("A", 43) + "="}
+		environ := []string{"ADOBE_SECRET=s", "DROPBOX_SECRET=s", "DROPBOX_API_KEY=s", "GLOBAL_SECRET=s", "KEYCLOAK_SECRET=s", "ESIGND_KEY=" + strings.Repeat("A", 43) + "="}
 		if _, err := esignd.LoadConfig(file, environ); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
