@@ -150,6 +150,10 @@ func (c devCommand) config(dir string, sandboxes map[string]vendorSandbox) esign
 	}
 	add("adobe-main", "adobesign", core.AuthorizationCode, "agreement_send:account", "user_login:self", "user_read:self")
 	add("dropbox-main", "dropboxsign", core.AuthorizationCode)
+	if box, ok := sandboxes["dropboxsign"].(*dropbox.Server); ok {
+		cfg.Clients[len(cfg.Clients)-1].SecretSettings = map[string]core.Secret{"api_key": core.NewSecret(box.APIKey())}
+		box.SetEventURL("http://" + c.HTTP + "/events/dropbox-main")
+	}
 	add("global-main", "esignglobal", core.AuthorizationCode, "signature")
 	add("global-app", "esignglobal", core.ClientCredentials)
 	return cfg
