@@ -71,6 +71,7 @@ fuzz: ## Fuzz each decoder of foreign input for FUZZTIME, 60 seconds
 .PHONY: lint
 lint: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint
 	golangci-lint run ./...
+	for module in $(modules); do (cd $$module && golangci-lint run ./...); done
 
 .PHONY: fmt
 fmt: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Format all Go files
