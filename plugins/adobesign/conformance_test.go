@@ -4,22 +4,12 @@ import (
 	"testing"
 
 	"github.com/esignd/esignd/plugins/adobesign/sandbox"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 	"github.com/esignd/esignd/plugins/sdk/plugintest"
 )
 
 func TestConformance(t *testing.T) {
-	server, err := sandbox.New(sandbox.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := at.Run(sandbox.New(sandbox.Config{}))(t)
 	id, secret := server.Client()
 	plugintest.Run(t, plugintest.Config{
 		Package: "./esignd-plugin-adobesign",

@@ -23,18 +23,7 @@ func start(t *testing.T, version string) (*sandbox.Server, core.Credentials) {
 
 func startWith(t *testing.T, version string, cfg sandbox.Config) (*sandbox.Server, core.Credentials) {
 	t.Helper()
-	server, err := sandbox.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := at.Run(sandbox.New(cfg))(t)
 	settings := server.Settings()
 	settings["oauth_version"] = version
 	id, secret := server.Client()

@@ -11,6 +11,7 @@ import (
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/consent"
 	"github.com/esignd/esignd/plugins/dropboxsign/sandbox"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
 const redirectURI = "http://127.0.0.1:9/cb"
@@ -18,18 +19,7 @@ const redirectURI = "http://127.0.0.1:9/cb"
 // start runs a sandbox and returns the credentials of its client.
 func start(t *testing.T, cfg sandbox.Config) (*sandbox.Server, core.Credentials) {
 	t.Helper()
-	server, err := sandbox.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := at.Run(sandbox.New(cfg))(t)
 	id, secret := server.Client()
 	c := core.Credentials{ClientID: id, ClientSecret: core.NewSecret(secret), Settings: server.Settings()}
 	return server, withKey(c, server.APIKey())

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/esignd/esignd/plugins/esignglobal/sandbox"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 	"github.com/esignd/esignd/plugins/sdk/plugintest"
 )
 
@@ -21,18 +22,7 @@ func TestConformance(t *testing.T) {
 
 func conform(t *testing.T, cfg sandbox.Config) {
 	t.Helper()
-	server, err := sandbox.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := at.Run(sandbox.New(cfg))(t)
 	id, secret := server.Client()
 	plugintest.Run(t, plugintest.Config{
 		Package: "./esignd-plugin-esignglobal",

@@ -17,18 +17,7 @@ const redirectURI = "http://127.0.0.1:9/cb"
 // start runs a sandbox and returns the credentials of its client.
 func start(t *testing.T, cfg sandbox.Config) (*sandbox.Server, core.Credentials) {
 	t.Helper()
-	server, err := sandbox.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := at.Run(sandbox.New(cfg))(t)
 	id, secret := server.Client()
 	return server, core.Credentials{ClientID: id, ClientSecret: core.NewSecret(secret), Settings: server.Settings()}
 }

@@ -25,15 +25,7 @@ const (
 
 func start(t testing.TB, cfg sandbox.Config) *sandbox.Server {
 	t.Helper()
-	s, err := sandbox.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+	return at.Run(sandbox.New(cfg))(t)
 }
 
 func query(s *sandbox.Server) url.Values {

@@ -1,5 +1,5 @@
-// Package authservertest is what the tests of the sandboxes share: a clock that stands still, and requests in every
-// encoding that a vendor may or may not take. It guarantees that a body which is not JSON fails no test by itself.
+// Package authservertest is what the tests of the sandboxes share: a clock that stands still, requests in every
+// encoding that a vendor may or may not take, and a sandbox that runs for the time of a test. It guarantees that a body which is not JSON fails no test by itself.
 package authservertest
 
 import (
@@ -166,4 +166,26 @@ func Do(t testing.TB, r *http.Request) Answer {
 	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
 	_ = json.Unmarshal(body, &a.JSON)
 	return a
+}
+
+// Run starts what a sandbox's New returned, and closes it with the test: Run(sandbox.New(cfg))(t).
+func Run[S interface {
+	Start() error
+	Close() error
+}](sandbox S, err error) func(testing.TB) S {
+	return func(t testing.TB) S {
+		t.Helper()
+		if err == nil {
+			err = sandbox.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := sandbox.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return sandbox
+	}
 }
