@@ -10,13 +10,21 @@ import (
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/consent"
 	"github.com/esignd/esignd/plugins/generic"
+	"github.com/esignd/esignd/plugins/generic/sandbox"
+	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 )
 
+// credentials are those of the sandbox's client, which knows it by its issuer.
+func credentials(s *sandbox.Server) core.Credentials {
+	id, secret := s.Client()
+	return core.Credentials{ClientID: id, ClientSecret: core.NewSecret(secret), Settings: s.Discovered()}
+}
+
 // engine is a Manager with this adapter in process, and one client of the sandbox.
-func engine(t *testing.T, s *sandbox) *core.Manager {
+func engine(t *testing.T, s *sandbox.Server) *core.Manager {
 	t.Helper()
 	client := core.Client{
-		Name: "main", Vendor: "generic", Credentials: s.credentials(), Tenants: []string{"default"}, Scopes: []string{"sign"},
+		Name: "main", Vendor: "generic", Credentials: credentials(s), Tenants: []string{"default"}, Scopes: []string{"sign"},
 	}
 	own := client
 	own.Name, own.GrantType = "own", core.ClientCredentials
@@ -39,7 +47,7 @@ func engine(t *testing.T, s *sandbox) *core.Manager {
 }
 
 func TestAGrantsLifeAtTheSandbox(t *testing.T) {
-	s := startSandbox(t)
+	s := at.Run(sandbox.New(sandbox.Config{AutoConsent: "jane"}))(t)
 	m := engine(t, s)
 	a, err := m.Authorize(t.Context(), core.AuthorizeRequest{Tenant: "default", Client: "main", Account: "jane"})
 	if err != nil {
@@ -63,8 +71,8 @@ func TestAGrantsLifeAtTheSandbox(t *testing.T) {
 	if err != nil || token.Generation != 1 {
 		t.Fatalf("%+v %v", token, err)
 	}
-	if _, err := s.ledger.Holder(token.AccessToken.Reveal()); err != nil {
-		t.Errorf("the token is not live: %v", err)
+	if n := s.Stats().LiveAccessTokens; n != 1 || token.APIBaseURL != s.URL() {
+		t.Errorf("%d live tokens, for %s", n, token.APIBaseURL)
 	}
 	info, err := m.Revoke(t.Context(), selector, "over")
 	if err != nil || info.VendorRevoked == nil || !*info.VendorRevoked || s.Stats().Revocations != 1 {
@@ -73,35 +81,5 @@ func TestAGrantsLifeAtTheSandbox(t *testing.T) {
 	own, err := m.Token(t.Context(), core.Selector{Tenant: "default", Client: "own"}, core.DefaultMinTTL)
 	if err != nil || own.Generation != 1 {
 		t.Errorf("%+v %v", own, err)
-	}
-}
-
-func TestRotationAtTheSandbox(t *testing.T) {
-	s := startSandbox(t)
-	adapter, c := generic.New(generic.Config{}), s.credentials()
-	first, err := s.ledger.Create("jane", []string{"sign"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.ledger.Confirm("jane"); err != nil {
-		t.Fatal(err)
-	}
-	use := func(token core.Secret) (core.TokenResponse, error) {
-		return adapter.Token(t.Context(), core.TokenRequest{Client: c, GrantType: core.RefreshToken, RefreshToken: token})
-	}
-	second, err := use(core.NewSecret(first.Refresh))
-	if err != nil || second.RefreshToken.IsZero() || second.RefreshToken.Reveal() == first.Refresh {
-		t.Fatalf("%+v %v", second, err)
-	}
-	for _, token := range []core.Secret{core.NewSecret(first.Refresh), second.RefreshToken} {
-		_, err := use(token)
-		if e := failure(t, err); e.Code != core.CodeInvalidGrant || e.Outcome != core.Refused {
-			t.Error(err)
-		}
-	}
-	s.SetClientSecret("another")
-	_, err = use(second.RefreshToken)
-	if e := failure(t, err); e.Code != core.CodeInvalidClient || e.Outcome != core.Refused {
-		t.Error(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	adobesign "github.com/esignd/esignd/plugins/adobesign/sandbox"
 	dropboxsign "github.com/esignd/esignd/plugins/dropboxsign/sandbox"
 	esignglobal "github.com/esignd/esignd/plugins/esignglobal/sandbox"
+	generic "github.com/esignd/esignd/plugins/generic/sandbox"
 )
 
 // vendor is one row of the matrix's third side.
@@ -57,6 +58,12 @@ func vendors() []vendor {
 			api: "/esignglobal/v1/envelope/envelopeDetail?envelopeId=1",
 			sandbox: func(middleware func(http.Handler) http.Handler) (sandbox, error) {
 				return esignglobal.New(esignglobal.Config{Rotate: true, Middleware: middleware})
+			},
+		},
+		{
+			name: "generic", rotates: true, lifetime: time.Hour, scopes: []string{"sign"}, api: "/me",
+			sandbox: func(middleware func(http.Handler) http.Handler) (sandbox, error) {
+				return generic.New(generic.Config{WithoutPKCE: true, Middleware: middleware})
 			},
 		},
 	}

@@ -1,23 +1,41 @@
-package generic_test
+// Package sandbox is an authorization server as the RFCs describe one, of no vendor's, for tests.
+//
+// It publishes its metadata (RFC 8414) and says in its redirects who it is (RFC 9207); it demands a code challenge by S256
+// (RFC 7636) and HTTP Basic; it rotates refresh tokens, and ends a grant whose spent one comes back.
+//
+//	GET  /.well-known/oauth-authorization-server
+//	GET  /authorize                                the consent page
+//	POST /token, /revoke
+//	GET  /me                                       an API
+package sandbox
 
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
-	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
 
-// sandbox is an authorization server as the RFCs describe one: it publishes its metadata, demands S256 and HTTP Basic,
-// rotates refresh tokens, and ends a grant whose spent one comes back.
-type sandbox struct {
+// Config says how the sandbox behaves. The zero value is right.
+type Config struct {
+	// AutoConsent is an account that has accepted already: nobody is asked.
+	AutoConsent string
+	// WithoutPKCE takes authorizations without a code challenge.
+	WithoutPKCE bool
+	// Middleware wraps every request, for tests.
+	Middleware func(http.Handler) http.Handler
+}
+
+// Server is a running sandbox.
+type Server struct {
 	*authserver.Server
+	cfg    Config
 	ledger *authserver.Ledger
 	pages  *authserver.Pages
 
@@ -25,62 +43,82 @@ type sandbox struct {
 	challenges map[string]string
 }
 
-// startSandbox runs a sandbox on which jane accepts everything, until the test ends.
-func startSandbox(t testing.TB) *sandbox {
-	t.Helper()
-	s := &sandbox{challenges: map[string]string{}}
-	var err error
+// New checks the configuration. [Server.Start] listens.
+func New(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, challenges: map[string]string{}}
+	if err := s.assemble(); err != nil {
+		return nil, fmt.Errorf("generic sandbox: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) assemble() (err error) {
 	s.ledger, err = authserver.NewLedger(authserver.LedgerConfig{
 		ClientID: "a client", ClientSecret: "s3cret:+%/", Access: time.Hour, Refresh: 24 * time.Hour, Code: time.Minute, Rotate: true,
 		Formats: authserver.Formats{Access: "access-%s", Refresh: "refresh-%s", Code: "code-%s"},
 	})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if s.pages, err = authserver.NewPages(authserver.PagesConfig{Vendor: "The sandbox", AutoConsent: "jane"}, s.ledger); err != nil {
-		t.Fatal(err)
+	if s.pages, err = authserver.NewPages(authserver.PagesConfig{Vendor: "The sandbox", AutoConsent: s.cfg.AutoConsent}, s.ledger); err != nil {
+		return err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+rfc8414, s.metadata)
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET /authorize", s.authorize)
-	mux.Handle("POST /token", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /authorize", s.pages.Decide)
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		s.TokenEndpoint("", s.token(r), authserver.Form).ServeHTTP(w, r)
-	}))
-	mux.HandleFunc("POST /revoke", s.revoke)
-	if s.Server, err = authserver.NewServer(authserver.ServerConfig{Ledger: s.ledger, Handler: mux}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
 	})
-	return s
+	mux.HandleFunc("POST /revoke", s.revoke)
+	mux.HandleFunc("GET /me", s.me)
+	s.Server, err = authserver.NewServer(authserver.ServerConfig{Ledger: s.ledger, Handler: mux, Middleware: s.cfg.Middleware})
+	return err
 }
 
-func (s *sandbox) credentials() core.Credentials {
-	id, secret := s.Client()
-	return core.Credentials{ClientID: id, ClientSecret: core.NewSecret(secret), Settings: map[string]string{"issuer": s.URL()}}
+// Discovered are the adapter's settings that name this server and let it say the rest.
+func (s *Server) Discovered() map[string]string {
+	return map[string]string{"issuer": s.URL(), "api_base_url": s.URL()}
 }
 
-func (s *sandbox) metadata(w http.ResponseWriter, _ *http.Request) {
+// Settings are the adapter's settings that point at this sandbox without a question to it. Call it after Start.
+func (s *Server) Settings() map[string]string {
+	settings := map[string]string{
+		"authorization_url": s.URL() + "/authorize", "token_url": s.URL() + "/token", "revocation_url": s.URL() + "/revoke",
+		"api_base_url": s.URL(),
+	}
+	if s.cfg.WithoutPKCE {
+		settings["pkce"] = "none"
+	}
+	return settings
+}
+
+func (s *Server) me(w http.ResponseWriter, r *http.Request) {
+	token, _ := authserver.Bearer(r)
+	holder, err := s.ledger.Holder(token)
+	if err != nil {
+		refuse(w, http.StatusUnauthorized, "invalid_token")
+		return
+	}
+	authserver.WriteJSON(w, http.StatusOK, map[string]string{"account": holder.Account})
+}
+
+func (s *Server) metadata(w http.ResponseWriter, _ *http.Request) {
 	authserver.WriteJSON(w, http.StatusOK, map[string]any{
 		"issuer": s.URL(), "authorization_endpoint": s.URL() + "/authorize", "token_endpoint": s.URL() + "/token",
 		"revocation_endpoint": s.URL() + "/revoke", "authorization_response_iss_parameter_supported": true,
 	})
 }
 
-func (s *sandbox) authorize(w http.ResponseWriter, r *http.Request) {
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if !s.ledger.KnownClient(q.Get("client_id")) || !s.pages.RedirectAllowed(q.Get("redirect_uri")) {
 		s.pages.Refuse(w, "client_id or redirect_uri is wrong")
 		return
 	}
 	iss := url.Values{"iss": {s.URL()}}
-	if q.Get("response_type") != "code" || q.Get("code_challenge") == "" || q.Get("code_challenge_method") != "S256" || authserver.Once(q) != nil {
+	challenged := q.Get("code_challenge") != "" && q.Get("code_challenge_method") == "S256"
+	if q.Get("response_type") != "code" || !challenged && !s.cfg.WithoutPKCE || authserver.Once(q) != nil {
 		iss.Set("error", "invalid_request")
 		authserver.Redirect(w, r, q.Get("redirect_uri"), iss, q.Get("state"))
 		return
@@ -94,18 +132,19 @@ func (s *sandbox) authorize(w http.ResponseWriter, r *http.Request) {
 			iss.Set("code", code)
 			return iss
 		},
+		Denied: url.Values{"iss": iss["iss"], "error": {"access_denied"}},
 	})
 }
 
 // client reports whether the request proves the client, by HTTP Basic alone.
-func (s *sandbox) client(r *http.Request) bool {
+func (s *Server) client(r *http.Request) bool {
 	id, secret, _ := r.BasicAuth()
 	id, err1 := url.QueryUnescape(id)
 	secret, err2 := url.QueryUnescape(secret)
 	return err1 == nil && err2 == nil && s.ledger.KnownClient(id) && s.ledger.RightSecret(secret)
 }
 
-func (s *sandbox) token(r *http.Request) authserver.TokenHandler {
+func (s *Server) token(r *http.Request) authserver.TokenHandler {
 	return func(w http.ResponseWriter, _ *http.Request, p url.Values, unreadable error) {
 		var set authserver.Tokens
 		var err error
@@ -139,18 +178,19 @@ func (s *sandbox) token(r *http.Request) authserver.TokenHandler {
 }
 
 // proven checks the redirect URI and the code verifier (RFC 7636 §4.6).
-func (s *sandbox) proven(a authserver.Approval, p url.Values) error {
+func (s *Server) proven(a authserver.Approval, p url.Values) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	digest := sha256.Sum256([]byte(p.Get("code_verifier")))
-	if a.RedirectURI != p.Get("redirect_uri") || s.challenges[p.Get("code")] != base64.RawURLEncoding.EncodeToString(digest[:]) {
+	challenge := s.challenges[p.Get("code")]
+	if a.RedirectURI != p.Get("redirect_uri") || challenge != "" && challenge != base64.RawURLEncoding.EncodeToString(digest[:]) {
 		return authserver.ErrMismatch
 	}
 	return nil
 }
 
 // revoke answers 200 for a token that it does not know, too (RFC 7009 §2.2).
-func (s *sandbox) revoke(w http.ResponseWriter, r *http.Request) {
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	p, err := authserver.ReadParams(r, "", authserver.Form)
 	switch {
 	case err != nil || p.Get("token") == "":

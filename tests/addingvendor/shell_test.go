@@ -1,0 +1,134 @@
+package addingvendor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// ended is the line with which the shell says that a block has ended, before its exit status.
+const ended = "--- the block has ended: "
+
+// shell is a terminal in which somebody types: folder, variables and background jobs last from one block to the next.
+// The first command that fails ends it.
+type shell struct {
+	ctx    context.Context // of the whole session
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	output *bufio.Scanner
+	folder string // for the blocks themselves
+	n      int
+}
+
+// openShell starts a shell in the folder. The context's end, and close, end it and all that it started.
+func openShell(ctx context.Context, folder string, env []string) (*shell, error) {
+	blocks, err := os.MkdirTemp("", "blocks")
+	if err != nil {
+		return nil, err
+	}
+	s := &shell{ctx: ctx, cmd: exec.CommandContext(ctx, "bash", "--noprofile", "--norc"), folder: blocks}
+	s.cmd.Dir, s.cmd.Env = folder, env
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.cmd.Cancel = func() error { return syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) }
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.cmd.Stderr = s.cmd.Stdout // one output, as a terminal has
+	s.output = bufio.NewScanner(out)
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	_, err = fmt.Fprintf(s.in, "set -euo pipefail\ntrap 'printf \"\\n%s%%d\\n\" $?' EXIT\n", ended)
+	return s, err
+}
+
+// run types a block and returns what it printed. It fails where a command of it does.
+func (s *shell) run(script string) (string, error) {
+	s.n++
+	path := filepath.Join(s.folder, strconv.Itoa(s.n))
+	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+		return "", err
+	}
+	// What reads standard input would read the next block.
+	if _, err := fmt.Fprintf(s.in, "source %q </dev/null\nprintf '\\n%s0\\n'\n", path, ended); err != nil {
+		return "", fmt.Errorf("the shell has ended: %w", err)
+	}
+	var output strings.Builder
+	for s.output.Scan() {
+		if status, found := strings.CutPrefix(s.output.Text(), ended); found && status == "0" {
+			return output.String(), nil
+		} else if found {
+			return output.String(), fmt.Errorf("a command ends with status %s", status)
+		}
+		output.WriteString(s.output.Text() + "\n")
+	}
+	return output.String(), errors.Join(errors.New("the shell was ended"), s.output.Err())
+}
+
+// close ends the shell, and what it left running.
+func (s *shell) close() error {
+	_ = s.in.Close()
+	_ = s.cmd.Cancel() // it may have ended
+	_ = s.cmd.Wait()   // with the signal's status
+	return os.RemoveAll(s.folder)
+}
+
+func newShell(t *testing.T, folder string, env ...string) *shell {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	s, err := openShell(ctx, folder, append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, env...))
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	})
+	return s
+}
+
+func TestShellGoesOnWhereTheLastBlockEnded(t *testing.T) {
+	s := newShell(t, t.TempDir(), "HOME=/home/reader")
+	for _, step := range []struct{ script, want string }{
+		{"mkdir a && cd a\nexport WHERE=~/esignd\nhere=$PWD\n", ""},
+		{"basename $here\necho $WHERE >&2\n", "a /home/reader/esignd"},
+		{"cat\n", ""}, // there is nobody to type an answer
+		{"sleep 60 &\n", ""},
+		{"[[ $(jobs -p | wc -l) = 1 ]] && kill $(jobs -p)\necho 'ended'\n", "ended"},
+	} {
+		got, err := s.run(step.script)
+		if err != nil || strings.Join(strings.Fields(got), " ") != step.want {
+			t.Fatalf("%s: %q %v, want %q", step.script, got, err, step.want)
+		}
+	}
+}
+
+func TestShellEndsAtTheFirstCommandThatFails(t *testing.T) {
+	for _, script := range []string{"false\necho after\n", "false | true\necho after\n", "echo $nothing\necho after\n", "exit 3\n"} {
+		s := newShell(t, t.TempDir())
+		got, err := s.run(script)
+		if err == nil || strings.Contains(got, "after\n") {
+			t.Errorf("%q: %q %v", script, got, err)
+		}
+		if _, err := s.run("echo again\n"); err == nil {
+			t.Errorf("%q: the shell goes on", script)
+		}
+	}
+}
