@@ -229,6 +229,7 @@ func (m *Manager) refreshImport(ctx context.Context, t *target, adapter Adapter,
 		return m.refusal(ctx, nil, err)
 	}
 	defer release()
+	sent := time.Now() // the token counts as old as it can be
 	resp, v := m.callToken(ctx, t.client, adapter, TokenRequest{
 		Client: t.client.Credentials, GrantType: RefreshToken, RefreshToken: refresh, APIBaseURL: res.response.APIBaseURL,
 	})
@@ -244,7 +245,7 @@ func (m *Manager) refreshImport(ctx context.Context, t *target, adapter Adapter,
 		return m.refusal(ctx, nil, v)
 	}
 	given := res.response
-	res.response, res.sent = resp, time.Now()
+	res.response, res.sent = resp, sent
 	if res.response.RefreshToken.IsZero() {
 		res.response.RefreshToken = given.RefreshToken
 	}

@@ -277,6 +277,10 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 		return nil, err
 	}
 	acked := time.Now()
+	if claimed.g.Attempt == nil || claimed.g.Attempt.ID != a.ID {
+		// Another write was told before the acknowledgement came: the claim is over, and what is there now was not claimed.
+		return nil, fmt.Errorf("claim grant %s: overtaken: %w", t.id, ErrConflict)
+	}
 	if err := m.arm(ctx, claimed.g, a.Duration); err != nil {
 		m.log.DebugContext(ctx, "no timer at the end of the claim; the sweep takes its place", "grant", t.id, "error", err)
 	}

@@ -1,0 +1,94 @@
+package core_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esignd/esignd/core"
+)
+
+func TestImportedTokenIsAsOldAsTheVendorSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, lazy)
+		defer w.close()
+		var issued time.Time
+		w.vendor.set(func(v *vendor) {
+			v.after = func(context.Context, core.TokenRequest) error {
+				issued = time.Now()
+				time.Sleep(9 * time.Second) // the answer is slow
+				return nil
+			}
+		})
+		w.imported()
+		time.Sleep(time.Until(issued.Add(time.Hour + time.Second))) // it ended a second ago
+		if tok, ok := w.m.CachedToken(w.sel(), 0); ok {
+			t.Errorf("generation %d is handed out a second after it expired, with %s to live", tok.Generation, tok.ExpiresIn)
+		}
+	})
+}
+
+// slowAck is a store that acknowledges one claim late.
+type slowAck struct {
+	core.Store
+	once sync.Once
+}
+
+func (s *slowAck) Put(ctx context.Context, r core.Record) (uint64, error) {
+	rev, err := s.Store.Put(ctx, r)
+	if strings.Contains(string(r.Public), `"attempt"`) {
+		s.once.Do(func() { time.Sleep(time.Second) })
+	}
+	return rev, err
+}
+
+func TestOvertakenClaimDoesNotPresentTheTokenOfANewConsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := core.NewMemoryStore()
+		w := newWorld(t, lazy, func(c *core.Config) { c.Store = &slowAck{Store: inner} })
+		defer w.close()
+		w.cfg.Store = inner
+		other := w.second()
+		w.imported()
+		time.Sleep(5 * time.Second)
+		var calls sync.WaitGroup
+		calls.Go(func() { _, _ = w.m.Refresh(t.Context(), w.sel()) }) // claims; the ack takes a second
+		time.Sleep(500 * time.Millisecond)
+		if _, err := other.Import(t.Context(), core.ImportRequest{Tenant: tenant, Client: main, Account: "alice@example.com",
+			RefreshToken: w.vendor.seed("seed2"), AccessToken: core.NewSecret("given"), ExpiresAt: time.Now().Add(time.Hour), Replace: true}); err != nil {
+			t.Fatal(err)
+		}
+		w.vendor.set(func(v *vendor) { // each call takes two seconds
+			v.before = func(context.Context, core.TokenRequest) error { time.Sleep(2 * time.Second); return nil }
+		})
+		time.Sleep(time.Second)
+		_, _ = other.Refresh(t.Context(), w.sel())
+		calls.Wait()
+		if n := w.vendor.presentedTwice(); n != 0 {
+			t.Errorf("the refresh token of the new consent was presented twice: %d", n)
+		}
+	})
+}
+
+func TestOvertakenClaimDoesNotCallTheVendorForARevokedGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, lazy, func(c *core.Config) { c.Store = &slowAck{Store: c.Store} })
+		defer w.close()
+		w.imported()
+		time.Sleep(5 * time.Second)
+		var calls sync.WaitGroup
+		calls.Go(func() { _, _ = w.m.Refresh(t.Context(), w.sel()) })
+		time.Sleep(500 * time.Millisecond)
+		before := w.vendor.refreshes()
+		if _, err := w.m.Revoke(t.Context(), w.sel(), ""); err != nil {
+			t.Fatal(err)
+		}
+		calls.Wait()
+		if n := w.vendor.refreshes() - before; n != 0 {
+			t.Errorf("%d calls with an empty refresh token", n)
+		}
+	})
+}
