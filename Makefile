@@ -19,6 +19,7 @@ RACE      ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 TESTFLAGS ?= -timeout 20m
 
 FUZZTIME  ?= 60s
+MODEL_CHECKS ?= 5000
 
 # Modules of their own, which are tested with the long tests.
 modules   := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -67,6 +68,10 @@ fuzz: ## Fuzz each decoder of foreign input for FUZZTIME, 60 seconds
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package
 		done
 	done
+
+.PHONY: chaos
+chaos: ## Try the refresh protocol with MODEL_CHECKS random schedules of crashes, stalls and lost writes
+	ESIGND_MODEL_CHECKS=$(MODEL_CHECKS) go test -run TestProtocolModel $(TESTFLAGS) ./core
 
 .PHONY: lint
 lint: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint

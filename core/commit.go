@@ -148,6 +148,9 @@ func (m *Manager) commitOver(ctx context.Context, r result, e *entry) (done bool
 	}
 	if r.guard != nil {
 		if err := r.guard(e.g); err != nil {
+			if r.rotated { // the caller's refresh token is spent, and this one nobody will hold
+				m.discard(ctx, e, r)
+			}
 			return true, e, err
 		}
 	}

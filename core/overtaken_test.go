@@ -2,6 +2,8 @@ package core_test
 
 import (
 	"context"
+	"errors"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -89,6 +91,33 @@ func TestOvertakenClaimDoesNotCallTheVendorForARevokedGrant(t *testing.T) {
 		calls.Wait()
 		if n := w.vendor.refreshes() - before; n != 0 {
 			t.Errorf("%d calls with an empty refresh token", n)
+		}
+	})
+}
+
+// The import's refresh token was traded in before the owner's own consent came between.
+func TestImportThatIsRefusedAtTheEndLeavesNoTokenBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		w.vendor.set(func(v *vendor) {
+			v.after = func(_ context.Context, r core.TokenRequest) error {
+				if r.GrantType != core.RefreshToken {
+					return nil
+				}
+				a, err := w.m.Authorize(t.Context(), core.AuthorizeRequest{Tenant: tenant, Client: main, Account: "alice@example.com", RedirectURI: "https://svc.example/cb"})
+				if err == nil {
+					_, err = w.m.Exchange(t.Context(), tenant, url.Values{"state": {a.State}, "code": {"c"}})
+				}
+				return err
+			}
+		})
+		_, err := w.m.Import(t.Context(), core.ImportRequest{Tenant: tenant, Client: main, Account: "alice@example.com", RefreshToken: w.vendor.seed("seed")})
+		if !errors.Is(err, core.InvalidRequest) {
+			t.Fatalf("got %v", err)
+		}
+		if w.token().Generation != 1 || w.vendor.revokes != 1 || len(w.vendor.refresh) != 1 {
+			t.Errorf("generation %d, %d revocations, %d live refresh tokens; want 1 of each", w.token().Generation, w.vendor.revokes, len(w.vendor.refresh))
 		}
 	})
 }
