@@ -5,9 +5,9 @@
 //   - The client proves itself by HTTP Basic. PKCE is taken.
 //   - An access token lives 8 hours, a refresh token 30 days. A refresh answers with a new refresh token, whose 30 days
 //     begin again where the scope extended was granted.
-//   - The token answer does not say where the API is. Userinfo does: APIBaseURL is the base URI of the person's default
-//     account, plus /restapi.
-//   - There is no revocation.
+//   - The token answer does not say where the API is. Userinfo does, so many times an hour: APIBaseURL is the base URI
+//     of the person's default account, plus /restapi.
+//   - There is no revocation endpoint.
 package docusign
 
 import (

@@ -129,9 +129,10 @@ func TestTokenSetOutlivesUserinfo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := start(t)
 			w.userinfo(answer)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			r := w.codeRequest(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 			defer cancel()
-			set, err := w.adapter.Token(ctx, w.codeRequest(t))
+			set, err := w.adapter.Token(ctx, r)
 			if err != nil || set.RefreshToken.IsZero() || set.APIBaseURL != "" || set.AccountID != "" || ctx.Err() != nil {
 				t.Fatalf("exchange: %+v %v, context %v", set, err, ctx.Err())
 			}
@@ -147,8 +148,9 @@ func TestTokenSetOutlivesUserinfo(t *testing.T) {
 func TestUserinfoIsBoundedByItself(t *testing.T) {
 	w := start(t)
 	w.userinfo(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	r := w.codeRequest(t)
 	begun := time.Now()
-	set, err := w.adapter.Token(context.WithoutCancel(t.Context()), w.codeRequest(t))
+	set, err := w.adapter.Token(context.WithoutCancel(t.Context()), r)
 	if took := time.Since(begun); err != nil || set.AccessToken.IsZero() || took > 5*time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}

@@ -3,8 +3,10 @@ package addingvendor
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -70,7 +72,7 @@ func expect(output, shown string) error {
 		}
 		pattern.WriteString(strings.Join(parts, `.*`) + `\n`)
 	}
-	got := strings.Join(squeezed(output), "\n") + "\n"
+	got := strings.Join(append(squeezed(output), ""), "\n")
 	if !regexp.MustCompile(`\A` + pattern.String() + `\z`).MatchString(got) {
 		return fmt.Errorf("the output is another:\n%s\nthe document shows:\n%s", output, shown)
 	}
@@ -111,19 +113,43 @@ func TestOutputIsComparedToTheLastWord(t *testing.T) {
 	for shown, same := range map[string]bool{
 		"vendor acme (Acme)\nsha256 5f2c\na = b\nPASS 3 ok\n": true,
 		"vendor acme …\nsha256 …\n…\nPASS … ok\n":             true,
-		"…\n  a = b\n…\n": true,
-		"…\n":             true,
-		"vendor acme (Acme)\n…\nPASS 3 ok\n…": true,
-		"vendor acme (Acme)\n":                false, // more came
-		"vendor acme\n…\n":                    false, // more came in the line
-		"…\nPASS 3\n":                         false,
-		"…\nsha256 …\nPASS 3 ok\n":            false, // a line is missing
-		"…\na . b\n…\n":                       false, // no pattern
-		"…\nFAIL\n…\n":                        false,
-		"":                                    false,
+		"…\n  a = b\n…\n":                                     true,
+		"…\n":                                                 true,
+		"vendor acme (Acme)\n…\nPASS 3 ok\n…":                 true,
+		"vendor acme (Acme)\n":                                false, // more came
+		"vendor acme\n…\n":                                    false, // more came in the line
+		"…\nPASS 3\n":                                         false,
+		"…\nsha256 …\nPASS 3 ok\n":                            false, // a line is missing
+		"…\na . b\n…\n":                                       false, // no pattern
+		"…\nFAIL\n…\n":                                        false,
+		"":                                                    false,
 	} {
 		if err := expect(output, shown); (err == nil) != same {
 			t.Errorf("%q: %v", shown, err)
+		}
+	}
+	if err := expect("\n", ""); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTheDocumentHasWhatThePluginByHandReads keeps the page and the program that it links to alike.
+func TestTheDocumentHasWhatThePluginByHandReads(t *testing.T) {
+	page, err := os.ReadFile("../../docs/adding-a-vendor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile("testdata/byhand/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`"(ESIGND_[A-Z_]+|PLUGIN_[A-Z_]+|[0-9a-f]+-esignd-plugin-adapter|plugin\.[A-Za-z]+)"`).FindAllSubmatch(program, -1)
+	if len(names) < 5 {
+		t.Errorf("the program reads %q", names)
+	}
+	for _, name := range names {
+		if !bytes.Contains(page, name[1]) {
+			t.Errorf("the page does not have %s", name[1])
 		}
 	}
 }
