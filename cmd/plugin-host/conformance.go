@@ -14,7 +14,7 @@ import (
 // conformanceCommand is `plugin-host conformance`.
 type conformanceCommand struct {
 	pluginFlags
-	Sandbox  string        `required:"" help:"The vendor's authorization server: adobesign, dropboxsign or esignglobal; a program to start; or @FILE about one that runs."`
+	Sandbox  string        `required:"" help:"The vendor's authorization server: adobesign, dropboxsign or esignglobal; a program to start; or a .json file, or @FILE, about one that runs."`
 	Only     string        `name:"run" placeholder:"REGEXP" help:"Only the checks whose names match."`
 	Deadline time.Duration `default:"1500ms" help:"How long a call may take whose answer hangs."`
 	JSON     bool          `name:"json" help:"Print the report as JSON."`
@@ -26,7 +26,8 @@ func (conformanceCommand) Help() string {
 exit status is 1 where a check fails.
 
 A sandbox of your own is a program that prints one JSON document as "plugin-host sandbox --json" does and then serves,
-on the loopback, until it is interrupted. The same document in a file, given as @FILE, is about one that runs already:
+on the loopback, until it is interrupted. The same document in a .json file, or in any other given as @FILE, is about one
+that runs already:
 
     {"url": "http://127.0.0.1:9000", "client_id": "…", "client_secret": "…",
      "settings": {"url": "http://127.0.0.1:9000"}, "secret_settings": {},

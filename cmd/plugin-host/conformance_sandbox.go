@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/esignd/esignd/plugins/sdk/plugintest"
@@ -29,7 +30,7 @@ type runningSandbox struct {
 
 // openSandbox finds, or starts, what --sandbox names.
 func openSandbox(ctx context.Context, name string, stderr io.Writer) (runningSandbox, error) {
-	if file, ok := strings.CutPrefix(name, "@"); ok {
+	if file, ok := strings.CutPrefix(name, "@"); ok || strings.HasSuffix(name, ".json") {
 		return readSandbox(file)
 	}
 	switch name {
@@ -87,12 +88,15 @@ func ownSandbox(vendor string) (runningSandbox, error) {
 	return runningSandbox{description, server.Close}, nil
 }
 
-// execSandbox starts a program that describes itself on standard output and serves until it is interrupted.
+// execSandbox starts a program that describes itself on standard output and serves until it is interrupted. The program
+// leads a process group, all of which is interrupted and ended: `go run`, or a script that waits for its last line, does
+// not hand an interrupt on.
 func execSandbox(ctx context.Context, path string, stderr io.Writer) (runningSandbox, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Stderr = stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = sandboxStop
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {
@@ -112,8 +116,10 @@ func execSandbox(ctx context.Context, path string, stderr io.Writer) (runningSan
 	}()
 	stop := func() error {
 		cancel()
+		err := stopped(cmd.Wait()) // which ends the reading too
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-drained
-		return stopped(cmd.Wait())
+		return err
 	}
 	if err != nil {
 		if !inTime {

@@ -24,7 +24,7 @@ func checkConcurrency(ctx context.Context, b *bench, r *recorder) {
 			}
 			requests[i] = request
 			if i%2 == 1 && b.cfg.Sandbox.ClientSecret != "" {
-				requests[i].Client.ClientSecret = core.NewSecret(wrong)
+				requests[i].Client.ClientSecret = core.NewSecret(wrongSecret)
 			}
 		}
 		sets, errs := b.atOnce(ctx, s, requests)
@@ -33,7 +33,7 @@ func checkConcurrency(ctx context.Context, b *bench, r *recorder) {
 		}
 		seen := map[string]bool{}
 		for i, request := range requests {
-			stranger := request.Client.ClientSecret.Reveal() == wrong
+			stranger := request.Client.ClientSecret.Reveal() == wrongSecret
 			access := sets[i].AccessToken.Reveal()
 			switch {
 			case !stranger && errs[i] != nil:

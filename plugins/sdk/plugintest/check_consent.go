@@ -135,7 +135,7 @@ func checkCallback(ctx context.Context, b *bench, r *recorder) {
 			r.errorf("a person accepted, and it fails: %s", b.evidence.clean(err.Error()))
 			return
 		case result.Code.IsZero() || result.Denied != "":
-			r.errorf("a person accepted, and there is no code, or a denial with it")
+			r.errorf("%s", noCode(result))
 			return
 		case !has(v.params, result.Code.Reveal()):
 			r.errorf("the code is not one that stands in the redirect")
@@ -146,6 +146,19 @@ func checkCallback(ctx context.Context, b *bench, r *recorder) {
 			r.errorf("it asks the vendor")
 		}
 	})
+}
+
+// noCode says what came in the place of a code. The adapter's own word is told where it is a word: vendors refuse a scope,
+// or a redirect URI, in this way too.
+func noCode(result core.CallbackResult) string {
+	switch {
+	case !result.Code.IsZero():
+		return "the person accepted, and there is a denial beside the code"
+	case oauthWord.MatchString(result.Denied):
+		return "the person accepted, and was sent back with " + result.Denied + " instead of a code"
+	default:
+		return "the person accepted, and there is no code"
+	}
 }
 
 // twice repeats parameters of OAuth, which RFC 6749 §3.1 forbids: which of the two is meant?

@@ -14,7 +14,8 @@ import (
 )
 
 func checkSettings(ctx context.Context, b *bench, r *recorder) {
-	b.withSubject(ctx, r, func(*subject) {
+	b.withSubject(ctx, r, func(s *subject) {
+		b.checkPlainHTTP(ctx, s, r)
 		schema, err := compile(b.metadata.SettingsSchema)
 		if err != nil {
 			r.errorf("the schema cannot be read: %v", err)
@@ -56,6 +57,36 @@ func (b *bench) checkSandboxSettings(r *recorder, schema *jsonschema.Schema) {
 	if !r.failed() && schema.Validate(values) != nil {
 		r.errorf("the sandbox's settings, each in order, do not pass the schema together: is one required that is not there?")
 	}
+}
+
+// checkPlainHTTP lets the settings lead over the network in the clear, where whoever listens would read the client secret.
+// Nobody listens at that host.
+func (b *bench) checkPlainHTTP(ctx context.Context, s *subject, r *recorder) {
+	if len(b.links) == 0 {
+		return
+	}
+	client := b.credentialsBy(func(*link) string { return "http://plugintest.invalid" })
+	if b.metadata.Supports(core.AuthorizationCode) {
+		request, _ := b.authorizationRequest()
+		request.Client = client
+		if _, err := s.AuthorizationURL(ctx, request); err == nil {
+			r.errorf("a setting with an http URL that is not on the loopback is taken by AuthorizationURL: codes and secrets would go in the clear")
+		}
+	}
+	request := b.clientRequest()
+	if !b.metadata.Supports(core.ClientCredentials) {
+		request = b.refreshRequest(core.TokenResponse{RefreshToken: core.NewSecret(wrongToken)})
+	}
+	request.Client = client
+	_, err := s.Token(ctx, request)
+	if e, ok := b.vendorError(r, "a token endpoint at an http URL that is not on the loopback", err); ok && attempted(e) {
+		r.errorf("a setting with an http URL that is not on the loopback is taken by Token: the client secret would go in the clear")
+	}
+}
+
+// attempted reports whether an error is that of a request that was made.
+func attempted(e *core.VendorError) bool {
+	return e.Outcome != core.NotSent || e.Status != 0 || e.Code == core.CodeNetwork || e.Code == core.CodeTimeout
 }
 
 // target is the schema that another one refers to.

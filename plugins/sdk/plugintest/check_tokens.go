@@ -3,14 +3,18 @@ package plugintest
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/sdk/plugintest/faultproxy"
 )
 
-const wrong = "plugintest-not-a-value-of-the-vendor"
+// What the sandbox never gave to anybody.
+const (
+	wrongSecret = "plugintest-not-the-client-secret"
+	wrongCode   = "plugintest-not-a-code-of-the-vendor"
+	wrongToken  = "plugintest-not-a-token-of-the-vendor"
+)
 
 func checkExchange(ctx context.Context, b *bench, r *recorder) {
 	b.withCode(ctx, r, func(s *subject) {
@@ -18,6 +22,9 @@ func checkExchange(ctx context.Context, b *bench, r *recorder) {
 		if err != nil {
 			b.told[noGrant] = r.check
 			r.errorf("there is no code: %s", b.evidence.clean(err.Error()))
+			if len(b.cfg.Sandbox.Scopes) == 0 {
+				r.notef("Sandbox.Scopes is empty: some vendors want a scope")
+			}
 			return
 		}
 		set, h, err := b.token(ctx, s, request)
@@ -52,14 +59,14 @@ func (b *bench) checkWrongRequests(ctx context.Context, s *subject, r *recorder)
 		return
 	}
 	unknown := request
-	unknown.Code = core.NewSecret(wrong)
+	unknown.Code = core.NewSecret(wrongCode)
 	_, h, err := b.token(ctx, s, unknown)
 	b.refused(r, "a code that the vendor never gave", h, err)
 	if request.Client.ClientSecret.IsZero() {
 		return
 	}
 	stranger := request
-	stranger.Client.ClientSecret = core.NewSecret(wrong)
+	stranger.Client.ClientSecret = core.NewSecret(wrongSecret)
 	_, h, err = b.token(ctx, s, stranger)
 	b.refused(r, "a wrong client secret", h, err)
 }
@@ -70,9 +77,7 @@ func checkClientCredentials(ctx context.Context, b *bench, r *recorder) {
 			r.skipf("the adapter declares no client_credentials grant")
 			return
 		}
-		set, _, err := b.token(ctx, s, core.TokenRequest{
-			Client: b.credentials(), GrantType: core.ClientCredentials, Scope: slices.Clone(b.cfg.Sandbox.Scopes),
-		})
+		set, _, err := b.token(ctx, s, b.clientRequest())
 		if err != nil {
 			r.errorf("it fails: %s", b.evidence.clean(err.Error()))
 			return
@@ -132,7 +137,7 @@ func checkRefresh(ctx context.Context, b *bench, r *recorder) {
 			b.live(r, "after "+what, true, live, known, err)
 		}
 		request := b.refreshRequest(set)
-		request.RefreshToken = core.NewSecret(wrong)
+		request.RefreshToken = core.NewSecret(wrongToken)
 		_, h, err := b.token(ctx, s, request)
 		b.refused(r, "a refresh token that the vendor never gave", h, err)
 	})
@@ -201,43 +206,4 @@ func (b *bench) plantRotation(ctx context.Context, s *subject, r *recorder) {
 	if !next.RefreshToken.Equal(planted) {
 		r.errorf("the answer has another refresh token, and the adapter does not return it")
 	}
-}
-
-func checkRevocation(ctx context.Context, b *bench, r *recorder) {
-	b.withSubject(ctx, r, func(s *subject) {
-		if b.metadata.RevokesTokens {
-			b.withGrant(ctx, r, func(s *subject, set core.TokenResponse) { b.checkRevoke(ctx, s, r, set) })
-			return
-		}
-		before := b.requests()
-		err := s.Revoke(ctx, core.RevocationRequest{Client: b.credentials(), Token: core.NewSecret(wrong), TokenTypeHint: "refresh_token"})
-		if !errors.Is(err, errors.ErrUnsupported) {
-			r.errorf("RevokesTokens is false, and Revoke does not return errors.ErrUnsupported")
-		}
-		if b.requests() != before {
-			r.errorf("RevokesTokens is false, and Revoke asks the vendor")
-		}
-	})
-}
-
-func (b *bench) checkRevoke(ctx context.Context, s *subject, r *recorder, set core.TokenResponse) {
-	revoke := func(token core.Secret, hint string) error {
-		return s.Revoke(ctx, core.RevocationRequest{Client: b.credentials(), Token: token, TokenTypeHint: hint, APIBaseURL: set.APIBaseURL})
-	}
-	if err := revoke(set.RefreshToken, "refresh_token"); err != nil {
-		r.errorf("it fails: %s", b.evidence.clean(err.Error()))
-		return
-	}
-	if err := revoke(set.RefreshToken, "refresh_token"); err != nil {
-		r.errorf("a second time, when the token is dead, it fails: %s", b.evidence.clean(err.Error()))
-	}
-	_, h, err := b.token(ctx, s, b.refreshRequest(set))
-	b.refused(r, "a refresh with a revoked refresh token", h, err)
-	if live, _, _ := b.works(ctx, set); live {
-		if err := revoke(set.AccessToken, "access_token"); err != nil {
-			r.errorf("of the access token it fails: %s", b.evidence.clean(err.Error()))
-		}
-	}
-	live, known, err := b.works(ctx, set)
-	b.live(r, "after the revocation", false, live, known, err)
 }

@@ -32,8 +32,8 @@ func startChecks() []Check {
 			What: "Metadata is complete, consistent in itself, always the same, and told without asking the vendor.",
 			Fix:  "Write core.Metadata as constants, from the vendor's documents; see its fields for what each means."},
 		{Name: "settings", run: checkSettings,
-			What: "SettingsSchema is a JSON Schema that takes the sandbox's settings and its own defaults; secrets in it are writeOnly.",
-			Fix:  `Embed a settings.json as plugins/dropboxsign has one: an object with "additionalProperties": false, a description for each property, and "writeOnly": true for secrets.`},
+			What: "SettingsSchema is a JSON Schema that takes the sandbox's settings and its own defaults; secrets in it are writeOnly. A URL of plain http is taken on the loopback only.",
+			Fix:  `Embed a settings.json as plugins/dropboxsign has one: an object with "additionalProperties": false, a description for each property, and "writeOnly": true for secrets. Read URLs with oauth.URLSetting.`},
 	}
 }
 

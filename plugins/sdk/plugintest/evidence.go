@@ -76,9 +76,11 @@ func (e *evidence) secret(name string, s core.Secret) {
 // client adds what is secret in credentials.
 func (e *evidence) client(c core.Credentials) {
 	e.secret("the client secret", c.ClientSecret)
-	basic := c.ClientID + ":" + c.ClientSecret.Reveal()
 	if !c.ClientSecret.IsZero() {
-		e.secret("the client secret (in a Basic header)", core.NewSecret(base64.StdEncoding.EncodeToString([]byte(basic))))
+		id, secret := c.ClientID, c.ClientSecret.Reveal()
+		for _, basic := range []string{id + ":" + secret, url.QueryEscape(id) + ":" + url.QueryEscape(secret)} { // RFC 6749 §2.3.1
+			e.secret("the client secret (in a Basic header)", core.NewSecret(base64.StdEncoding.EncodeToString([]byte(basic))))
+		}
 	}
 	for name, s := range c.SecretSettings {
 		e.secret("the secret setting "+name, s)

@@ -89,7 +89,7 @@ func (b *bench) codeRequest(ctx context.Context, s *subject) (core.TokenRequest,
 		return core.TokenRequest{}, fmt.Errorf("Callback: %w", err)
 	}
 	if result.Denied != "" || result.Code.IsZero() {
-		return core.TokenRequest{}, errors.New("Callback: the person accepted, and there is no code")
+		return core.TokenRequest{}, fmt.Errorf("Callback: %s", noCode(result))
 	}
 	return core.TokenRequest{
 		Client: v.request.Client, GrantType: core.AuthorizationCode, Code: result.Code, RedirectURI: v.request.RedirectURI,
@@ -122,6 +122,11 @@ func (b *bench) refreshRequest(set core.TokenResponse) core.TokenRequest {
 	}
 }
 
+// clientRequest asks for the client's own token.
+func (b *bench) clientRequest() core.TokenRequest {
+	return core.TokenRequest{Client: b.credentials(), GrantType: core.ClientCredentials, Scope: slices.Clone(b.cfg.Sandbox.Scopes)}
+}
+
 // freshRequest is a token request that the sandbox grants, of a grant that nothing else uses.
 func (b *bench) freshRequest(ctx context.Context, s *subject) (core.TokenRequest, error) {
 	switch {
@@ -129,7 +134,7 @@ func (b *bench) freshRequest(ctx context.Context, s *subject) (core.TokenRequest
 		set, err := b.grant(ctx, s)
 		return b.refreshRequest(set), err
 	case b.metadata.Supports(core.ClientCredentials):
-		return core.TokenRequest{Client: b.credentials(), GrantType: core.ClientCredentials, Scope: slices.Clone(b.cfg.Sandbox.Scopes)}, nil
+		return b.clientRequest(), nil
 	default:
 		return b.codeRequest(ctx, s)
 	}

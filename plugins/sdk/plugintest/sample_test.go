@@ -2,5 +2,6 @@
 
 package plugintest_test
 
-// everyDefect says that all defects are tried. A plugin process for each takes minutes, so it is for the long tests.
-const everyDefect = false
+// everyCheck says that a defective adapter is a plugin, and meets all the checks, not only those that its defect is about.
+// That takes minutes, so it is for the long tests.
+const everyCheck = false

@@ -74,6 +74,7 @@ func (s *subject) AuthorizationURL(ctx context.Context, r core.AuthorizationRequ
 }
 
 func (s *subject) Callback(ctx context.Context, r core.CallbackRequest) (core.CallbackResult, error) {
+	s.evidence.secret("a code", core.NewSecret(r.Params.Get("code")))
 	result, err := within(ctx, s, "Callback", func(ctx context.Context) (core.CallbackResult, error) { return s.adapter.Callback(ctx, r) })
 	s.evidence.secret("a code", result.Code)
 	return result, err
@@ -83,6 +84,8 @@ func (s *subject) Token(ctx context.Context, r core.TokenRequest) (core.TokenRes
 	s.evidence.client(r.Client)
 	s.evidence.secret("a code", r.Code)
 	s.evidence.secret("a code verifier", r.CodeVerifier)
+	s.evidence.secret("a refresh token", r.RefreshToken)
+	s.evidence.secret("an access token", r.AccessToken)
 	set, err := within(ctx, s, "Token", func(ctx context.Context) (core.TokenResponse, error) { return s.adapter.Token(ctx, r) })
 	if err == nil {
 		s.evidence.tokens(set)
@@ -91,6 +94,8 @@ func (s *subject) Token(ctx context.Context, r core.TokenRequest) (core.TokenRes
 }
 
 func (s *subject) Revoke(ctx context.Context, r core.RevocationRequest) error {
+	s.evidence.client(r.Client)
+	s.evidence.secret("a token to be revoked", r.Token)
 	_, err := within(ctx, s, "Revoke", func(ctx context.Context) (struct{}, error) { return struct{}{}, s.adapter.Revoke(ctx, r) })
 	if errors.Is(err, errors.ErrUnsupported) {
 		return errors.ErrUnsupported
