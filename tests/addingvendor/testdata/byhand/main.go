@@ -62,8 +62,17 @@ func serve() error {
 	state.SetServingStatus("plugin", grpc_health_v1.HealthCheckResponse_SERVING)
 	grpc_health_v1.RegisterHealthServer(server, state)
 	server.RegisterService(&controller, server)
+	go endWithParent(server, os.Getppid())
 	fmt.Printf("1|1|unix|%s|grpc|%s\n", socket, base64.RawStdEncoding.EncodeToString(certificate))
 	return server.Serve(listener)
+}
+
+// endWithParent stops the server once the host is gone, which nobody tells a plugin whose host was killed.
+func endWithParent(server *grpc.Server, parent int) {
+	for os.Getppid() == parent {
+		time.Sleep(time.Second)
+	}
+	server.Stop()
 }
 
 // controller is the service with which the host ends the plugin.
