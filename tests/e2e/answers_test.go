@@ -12,6 +12,7 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	adobe "github.com/esignd/esignd/plugins/adobesign/sandbox"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // service is a program in another language: it has NATS and the documents.
@@ -31,7 +32,7 @@ func (a answer) text(field string) string { s, _ := a.body[field].(string); retu
 // ask sends a request and checks that headers and body of the answer agree.
 func (s service) ask(subject, request string) answer {
 	s.t.Helper()
-	m := must(s.nc.Request(subject, []byte(request), 20*time.Second))(s.t)
+	m := system.Must(s.nc.Request(subject, []byte(request), 20*time.Second))(s.t)
 	a := answer{code: m.Header.Get("Nats-Service-Error-Code")}
 	if err := json.Unmarshal(m.Data, &a.body); err != nil {
 		s.t.Fatalf("%s answers what is not JSON: %v", subject, err)
@@ -68,12 +69,12 @@ func (a answer) want(t testing.TB, what, code, reason string) {
 // TestStatesAnswer asks for the token of grants in every state that a caller can meet.
 func TestStatesAnswer(t *testing.T) {
 	t.Parallel()
-	w := world{lifetime: 3 * time.Second}
-	main := registration{name: "main", vendor: "adobesign", box: w.open(t, "adobesign"), policy: "lazy", tenants: []string{"default", "other"}}
-	refused := registration{name: "refused", vendor: "adobesign", box: world{lifetime: 6 * time.Second}.open(t, "adobesign"), policy: "lazy"}
-	failing := registration{name: "failing", vendor: "dropboxsign", box: w.open(t, "dropboxsign"), policy: "lazy"}
-	d := startDaemon(t, options{clients: []registration{main, refused, failing}})
-	s, cl := service{t: t, nc: d.connect()}, d.dial()
+	w := system.World{Lifetime: 3 * time.Second}
+	main := system.Registration{Name: "main", Vendor: "adobesign", Box: w.Open(t, "adobesign"), Policy: "lazy", Tenants: []string{"default", "other"}}
+	refused := system.Registration{Name: "refused", Vendor: "adobesign", Box: system.World{Lifetime: 6 * time.Second}.Open(t, "adobesign"), Policy: "lazy"}
+	failing := system.Registration{Name: "failing", Vendor: "dropboxsign", Box: w.Open(t, "dropboxsign"), Policy: "lazy"}
+	d := startDaemon(t, system.Options{Clients: []system.Registration{main, refused, failing}})
+	s, cl := service{t: t, nc: connectPlain(t, d)}, d.Dial()
 	events := record(t, cl)
 
 	pendingAnswer(t, s)
@@ -116,15 +117,15 @@ func revokedAnswer(t *testing.T, s service, cl *client.Client) {
 	wantLink(t, s, "revoked@example.com", "revoked")
 }
 
-func reauthorizationAnswer(t *testing.T, s service, cl *client.Client, main registration) {
+func reauthorizationAnswer(t *testing.T, s service, cl *client.Client, main system.Registration) {
 	t.Helper()
 	connect(t, cl, "main", "gone@example.com")
-	if n := must(main.box.RevokeByUser("gone@example.com"))(t); n != 1 {
+	if n := system.Must(main.Box.RevokeByUser("gone@example.com"))(t); n != 1 {
 		t.Fatalf("%d grants ended at the vendor", n)
 	}
 	var a answer
 	// Within a second of the exchange the answer is the token that this gave.
-	await(t, 5*time.Second, "a refresh meets the vendor", func() bool {
+	system.Await(t, 5*time.Second, "a refresh meets the vendor", func() bool {
 		a = s.ask("esign.api.default.token.refresh", selector("main", "gone@example.com"))
 		return a.code != ""
 	})
@@ -148,12 +149,12 @@ func notFoundAnswers(t *testing.T, s service, cl *client.Client) {
 	s.get("main", "ours@example.com").want(t, "a forgotten account", "not_found", "")
 }
 
-func suspendedAnswer(t *testing.T, s service, cl *client.Client, refused registration, events *recorder) {
+func suspendedAnswer(t *testing.T, s service, cl *client.Client, refused system.Registration, events *recorder) {
 	t.Helper()
 	connect(t, cl, "refused", "waits@example.com")
-	tok := must(cl.Token(t.Context(), client.Selector{Client: "refused", Account: "waits@example.com"}))(t)
-	refused.box.SetClientSecret(newSecret)
-	await(t, 5*time.Second, "a live token comes with the warning client_suspended", func() bool {
+	tok := system.Must(cl.Token(t.Context(), client.Selector{Client: "refused", Account: "waits@example.com"}))(t)
+	refused.Box.SetClientSecret(newSecret)
+	system.Await(t, 5*time.Second, "a live token comes with the warning client_suspended", func() bool {
 		a := s.ask("esign.api.default.token.refresh", selector("refused", "waits@example.com"))
 		warnings, _ := a.body["warnings"].([]any)
 		return slices.Contains(warnings, any("client_suspended"))
@@ -161,12 +162,12 @@ func suspendedAnswer(t *testing.T, s service, cl *client.Client, refused registr
 	awaitExpired(t, tok, 10*time.Second)
 	first := s.get("refused", "waits@example.com")
 	first.want(t, "the vendor refuses the client", "invalid_client", "invalid_client")
-	asked := refused.box.Stats().TokenRequests["refresh_token"]
+	asked := refused.Box.Stats().TokenRequests["refresh_token"]
 	s.get("refused", "waits@example.com").want(t, "the client is suspended", "invalid_client", "invalid_client")
-	if n := refused.box.Stats().TokenRequests["refresh_token"]; n != asked {
+	if n := refused.Box.Stats().TokenRequests["refresh_token"]; n != asked {
 		t.Errorf("a suspended client was presented %d more times", n-asked)
 	}
-	g := must(cl.Grant(t.Context(), client.Selector{Client: "refused", Account: "waits@example.com"}))(t)
+	g := system.Must(cl.Grant(t.Context(), client.Selector{Client: "refused", Account: "waits@example.com"}))(t)
 	if g.State != "active" {
 		t.Errorf("the grant of a suspended client is %s", g.State)
 	}
@@ -180,25 +181,25 @@ const newSecret = "a-new-secret-of-the-client"
 // there again at once, and nobody has to authorize again.
 func TestNewSecretResumesClient(t *testing.T) {
 	t.Parallel()
-	refused := registration{name: "refused", vendor: "adobesign", box: world{lifetime: 4 * time.Second}.open(t, "adobesign"), policy: "lazy"}
-	d := startDaemon(t, options{clients: []registration{refused}})
-	s, cl := service{t: t, nc: d.connect()}, d.dial()
+	refused := system.Registration{Name: "refused", Vendor: "adobesign", Box: system.World{Lifetime: 4 * time.Second}.Open(t, "adobesign"), Policy: "lazy"}
+	d := startDaemon(t, system.Options{Clients: []system.Registration{refused}})
+	s, cl := service{t: t, nc: connectPlain(t, d)}, d.Dial()
 	events := record(t, cl)
 	connect(t, cl, "refused", "waits@example.com")
-	tok := must(cl.Token(t.Context(), client.Selector{Client: "refused", Account: "waits@example.com"}))(t)
-	refused.box.SetClientSecret(newSecret)
+	tok := system.Must(cl.Token(t.Context(), client.Selector{Client: "refused", Account: "waits@example.com"}))(t)
+	refused.Box.SetClientSecret(newSecret)
 	awaitExpired(t, tok, 10*time.Second)
 	s.get("refused", "waits@example.com").want(t, "the vendor refuses the client", "invalid_client", "invalid_client")
 	events.await(t, "", client.ClientSuspended, 0)
 
-	d.stop()
-	for i, kv := range d.env {
-		if strings.HasPrefix(kv, refused.secretVariable()+"=") {
-			d.env[i] = refused.secretVariable() + "=" + newSecret
+	d.Stop()
+	for i, kv := range d.Env {
+		if strings.HasPrefix(kv, refused.SecretVariable()+"=") {
+			d.Env[i] = refused.SecretVariable() + "=" + newSecret
 		}
 	}
-	d.start()
-	await(t, 10*time.Second, "the service is connected again", s.nc.IsConnected)
+	d.Start()
+	system.Await(t, 10*time.Second, "the service is connected again", s.nc.IsConnected)
 	a := s.get("refused", "waits@example.com")
 	a.want(t, "the client has its new secret", "", "")
 	if a.body["generation"] != 2.0 {
@@ -207,11 +208,11 @@ func TestNewSecretResumesClient(t *testing.T) {
 	events.await(t, "", client.ClientResumed, 0)
 }
 
-func failingAnswer(t *testing.T, s service, cl *client.Client, failing registration) {
+func failingAnswer(t *testing.T, s service, cl *client.Client, failing system.Registration) {
 	t.Helper()
 	connect(t, cl, "failing", "later@example.com")
-	tok := must(cl.Token(t.Context(), client.Selector{Client: "failing", Account: "later@example.com"}))(t)
-	failing.box.FailNext(100, adobe.Fault{Status: http.StatusServiceUnavailable, Body: "down for now"})
+	tok := system.Must(cl.Token(t.Context(), client.Selector{Client: "failing", Account: "later@example.com"}))(t)
+	failing.Box.FailNext(100, adobe.Fault{Status: http.StatusServiceUnavailable, Body: "down for now"})
 	if live := s.get("failing", "later@example.com"); live.code != "" {
 		t.Errorf("a token that lives is not served while the vendor fails: %v", live.body["error"])
 	}
@@ -229,12 +230,12 @@ func failingAnswer(t *testing.T, s service, cl *client.Client, failing registrat
 // TestBadRequestsAreTold sends what no document allows.
 func TestBadRequestsAreTold(t *testing.T) {
 	t.Parallel()
-	w := world{lifetime: time.Minute}
-	box := w.open(t, "esignglobal")
-	d := startDaemon(t, options{clients: []registration{
-		{name: "people", vendor: "esignglobal", box: box}, {name: "robot", vendor: "esignglobal", box: box, grantType: "client_credentials"},
+	w := system.World{Lifetime: time.Minute}
+	box := w.Open(t, "esignglobal")
+	d := startDaemon(t, system.Options{Clients: []system.Registration{
+		{Name: "people", Vendor: "esignglobal", Box: box}, {Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"},
 	}})
-	s := service{t: t, nc: d.connect()}
+	s := service{t: t, nc: connectPlain(t, d)}
 	for _, row := range []struct{ what, endpoint, request, code, names string }{
 		{"not JSON", "token.get", `{"client":`, "invalid_request", ""},
 		{"nothing", "token.get", ``, "invalid_request", ""},
@@ -273,9 +274,9 @@ func TestBadRequestsAreTold(t *testing.T) {
 // TestAccountEndpointsAnswer asks for what the vendor cannot do. The endpoints are in the contract, so they answer.
 func TestAccountEndpointsAnswer(t *testing.T) {
 	t.Parallel()
-	box := world{lifetime: time.Minute}.open(t, "esignglobal")
-	d := startDaemon(t, options{clients: []registration{{name: "people", vendor: "esignglobal", box: box}}})
-	nc := d.connect()
+	box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+	d := startDaemon(t, system.Options{Clients: []system.Registration{{Name: "people", Vendor: "esignglobal", Box: box}}})
+	nc := connectPlain(t, d)
 	for _, endpoint := range []string{"account.verify", "account.create"} {
 		m, err := nc.Request("esign.api.default."+endpoint, []byte(`{"client":"people","email_address":"a@example.com"}`), 5*time.Second)
 		if err != nil {

@@ -14,13 +14,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/esignd/esignd/tests/system"
 )
 
 // badStart is a start that cannot succeed.
 type badStart struct {
 	name string
 	// spoil brings about what is wrong.
-	spoil func(t *testing.T, d *daemon)
+	spoil func(t *testing.T, d *system.Daemon)
 	// says are words of the error: what is wrong, and what to do.
 	says []string
 	// used says that the store is opened before the mistake can be seen, so that its files may be written anew. The
@@ -41,25 +43,25 @@ var badStarts = []badStart{
 	{name: "no secret in the environment", spoil: withoutSecret, says: []string{"clients[0].client_secret", "SECRET_ROBOT is not set", "set it, or name another"}},
 	{name: "no plugin", spoil: edit("vendor: esignglobal", "vendor: nosuch"), says: []string{"nosuch", "plugin"}, used: true},
 	{name: "plugin that others can write", spoil: writablePlugin, says: []string{"others than its owner can write it", "chmod go-w"}, used: true},
-	{name: "busy NATS port", spoil: busy(func(d *daemon) string { return d.nats }), says: []string{"nats.listen", "in use", "free one"}},
-	{name: "busy HTTP port", spoil: busy(func(d *daemon) string { return d.public }), says: []string{"http.listen", "in use"}, used: true},
-	{name: "busy admin port", spoil: busy(func(d *daemon) string { return d.admin }), says: []string{"http.admin", "in use"}, used: true},
+	{name: "busy NATS port", spoil: busy(func(d *system.Daemon) string { return d.NATS }), says: []string{"nats.listen", "in use", "free one"}},
+	{name: "busy HTTP port", spoil: busy(func(d *system.Daemon) string { return d.Public }), says: []string{"http.listen", "in use"}, used: true},
+	{name: "busy admin port", spoil: busy(func(d *system.Daemon) string { return d.Admin }), says: []string{"http.admin", "in use"}, used: true},
 }
 
 // TestBadStartsSayWhatToDo starts daemons that cannot run, each on a data_dir that another has used. They end with
 // status 1, say what is wrong and what to do, and leave the data_dir as it was.
 func TestBadStartsSayWhatToDo(t *testing.T) {
 	t.Parallel()
-	box := world{lifetime: time.Minute}.open(t, "esignglobal")
-	robot := options{clients: []registration{{name: "robot", vendor: "esignglobal", box: box, grantType: "client_credentials"}}}
+	box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+	robot := system.Options{Clients: []system.Registration{{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"}}}
 	good := startDaemon(t, robot)
-	service{t: t, nc: good.connect()}.ask("esign.api.default.token.get", `{"client":"robot"}`).want(t, "a token", "", "")
-	good.stop()
+	service{t: t, nc: connectPlain(t, good)}.ask("esign.api.default.token.get", `{"client":"robot"}`).want(t, "a token", "", "")
+	good.Stop()
 	for _, b := range badStarts {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			d := newDaemon(t, robot)
-			if err := os.CopyFS(d.dataDir, os.DirFS(good.dataDir)); err != nil {
+			if err := os.CopyFS(d.DataDir, os.DirFS(good.DataDir)); err != nil {
 				t.Fatal(err)
 			}
 			b.run(t, d)
@@ -71,22 +73,22 @@ func TestBadStartsSayWhatToDo(t *testing.T) {
 			t.Parallel()
 			d := newDaemon(t, robot)
 			b.run(t, d)
-			if _, err := os.Stat(d.dataDir); !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(b.name, "busy") {
+			if _, err := os.Stat(d.DataDir); !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(b.name, "busy") {
 				t.Errorf("the data_dir was made: %v", err)
 			}
 		})
 	}
 }
 
-func (b badStart) run(t *testing.T, d *daemon) {
+func (b badStart) run(t *testing.T, d *system.Daemon) {
 	t.Helper()
 	b.spoil(t, d)
-	before := files(t, d.dataDir)
-	d.launch()
-	if code := d.wait(); code != 1 {
+	before := files(t, d.DataDir)
+	d.Launch()
+	if code := d.Wait(); code != 1 {
 		t.Errorf("ended with status %d, want 1", code)
 	}
-	said := d.output.String()
+	said := d.Output().String()
 	for _, words := range b.says {
 		if !strings.Contains(said, words) {
 			t.Errorf("the error does not say %q:\n%s", words, said)
@@ -95,7 +97,7 @@ func (b badStart) run(t *testing.T, d *daemon) {
 	if strings.Contains(said, "hunter2") || strings.Contains(said, "goroutine ") {
 		t.Errorf("the error says too much:\n%s", said)
 	}
-	after := files(t, d.dataDir)
+	after := files(t, d.DataDir)
 	if b.used {
 		for _, list := range []map[string]string{before, after} {
 			for name := range list {
@@ -109,52 +111,52 @@ func (b badStart) run(t *testing.T, d *daemon) {
 }
 
 // edit replaces text of the configuration.
-func edit(old, replacement string) func(*testing.T, *daemon) {
-	return func(t *testing.T, d *daemon) {
+func edit(old, replacement string) func(*testing.T, *system.Daemon) {
+	return func(t *testing.T, d *system.Daemon) {
 		t.Helper()
-		text := string(must(os.ReadFile(d.config))(t))
+		text := string(system.Must(os.ReadFile(d.Config))(t))
 		if !strings.Contains(text, old) {
 			t.Fatalf("the configuration does not say %q:\n%s", old, text)
 		}
-		if err := os.WriteFile(d.config, []byte(strings.Replace(text, old, replacement, 1)), 0o600); err != nil {
+		if err := os.WriteFile(d.Config, []byte(strings.Replace(text, old, replacement, 1)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func withoutSecret(_ *testing.T, d *daemon) {
+func withoutSecret(_ *testing.T, d *system.Daemon) {
 	var env []string
-	for _, kv := range d.env {
+	for _, kv := range d.Env {
 		if !strings.HasPrefix(kv, "SECRET_") {
 			env = append(env, kv)
 		}
 	}
-	d.env = env
+	d.Env = env
 }
 
 // writablePlugin gives the daemon a folder whose plugin everybody can write.
-func writablePlugin(t *testing.T, d *daemon) {
+func writablePlugin(t *testing.T, d *system.Daemon) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "esignd-plugin-esignglobal")
-	content := must(os.ReadFile(binary("esignd-plugin-esignglobal")))(t)
+	content := system.Must(os.ReadFile(binaries.Path("esignd-plugin-esignglobal")))(t)
 	if err := os.WriteFile(path, content, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(path, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	edit("dir: "+binaries, "dir: "+dir)(t, d)
+	edit("dir: "+string(binaries), "dir: "+dir)(t, d)
 }
 
 // busy takes the port that the daemon wants.
-func busy(address func(*daemon) string) func(*testing.T, *daemon) {
-	return func(t *testing.T, d *daemon) {
+func busy(address func(*system.Daemon) string) func(*testing.T, *system.Daemon) {
+	return func(t *testing.T, d *system.Daemon) {
 		t.Helper()
-		l := must(net.Listen("tcp", address(d)))(t)
+		l := system.Must(net.Listen("tcp", address(d)))(t)
 		t.Cleanup(func() { _ = l.Close() })
 	}
 }
@@ -185,27 +187,27 @@ func files(t *testing.T, dir string) map[string]string {
 // TestSecondDaemonIsRefused starts a daemon on the data_dir of one that runs. The first goes on.
 func TestSecondDaemonIsRefused(t *testing.T) {
 	t.Parallel()
-	box := world{lifetime: time.Minute}.open(t, "esignglobal")
-	robot := options{clients: []registration{{name: "robot", vendor: "esignglobal", box: box, grantType: "client_credentials"}}}
+	box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+	robot := system.Options{Clients: []system.Registration{{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"}}}
 	first := startDaemon(t, robot)
 	second := newDaemon(t, robot)
-	edit("data_dir: "+second.dataDir, "data_dir: "+first.dataDir)(t, second)
-	names := maps.Clone(files(t, first.dataDir))
-	second.launch()
-	if code := second.wait(); code != 1 {
+	edit("data_dir: "+second.DataDir, "data_dir: "+first.DataDir)(t, second)
+	names := maps.Clone(files(t, first.DataDir))
+	second.Launch()
+	if code := second.Wait(); code != 1 {
 		t.Errorf("ended with status %d, want 1", code)
 	}
-	for _, words := range []string{first.dataDir, "in use by process", "a data_dir of its own"} {
-		if !strings.Contains(second.output.String(), words) {
-			t.Errorf("the error does not say %q:\n%s", words, second.output)
+	for _, words := range []string{first.DataDir, "in use by process", "a data_dir of its own"} {
+		if !strings.Contains(second.Output().String(), words) {
+			t.Errorf("the error does not say %q:\n%s", words, second.Output())
 		}
 	}
 	// The first one's server makes files of its own while it runs, so what lies below its folder says nothing.
-	own := filepath.Join(first.dataDir, "nats") + string(filepath.Separator)
-	for name := range files(t, first.dataDir) {
+	own := filepath.Join(first.DataDir, "nats") + string(filepath.Separator)
+	for name := range files(t, first.DataDir) {
 		if _, ok := names[name]; !ok && !strings.HasPrefix(name, own) {
 			t.Errorf("%s is new", name)
 		}
 	}
-	service{t: t, nc: first.connect()}.ask("esign.api.default.token.get", `{"client":"robot"}`).want(t, "a token of the first", "", "")
+	service{t: t, nc: connectPlain(t, first)}.ask("esign.api.default.token.get", `{"client":"robot"}`).want(t, "a token of the first", "", "")
 }

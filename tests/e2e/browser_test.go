@@ -10,6 +10,7 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/plugins/consent"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // browser keeps cookies, as a person's does, and stops at every redirect, so that a test sees each.
@@ -27,7 +28,7 @@ type page struct {
 
 func newBrowser(t testing.TB) *browser {
 	t.Helper()
-	jar := must(cookiejar.New(nil))(t)
+	jar := system.Must(cookiejar.New(nil))(t)
 	return &browser{t: t, http: &http.Client{
 		Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -37,12 +38,12 @@ func newBrowser(t testing.TB) *browser {
 // open opens an address.
 func (b *browser) open(address string) page {
 	b.t.Helper()
-	resp := must(b.http.Get(address))(b.t)
+	resp := system.Must(b.http.Get(address))(b.t)
 	defer func() { _ = resp.Body.Close() }()
-	text := must(io.ReadAll(resp.Body))(b.t)
+	text := system.Must(io.ReadAll(resp.Body))(b.t)
 	p := page{status: resp.StatusCode, text: string(text)}
 	if resp.Header.Get("Location") != "" {
-		p.location = must(resp.Location())(b.t)
+		p.location = system.Must(resp.Location())(b.t)
 	}
 	return p
 }
@@ -55,7 +56,7 @@ func (b *browser) consent(connectURL, account string, accept bool) *url.URL {
 	if p.status != http.StatusSeeOther || p.location == nil {
 		b.t.Fatalf("the connect URL answers %d %s", p.status, p.text)
 	}
-	return must(consent.As(b.t.Context(), b.http, p.location.String(), account, accept))(b.t)
+	return system.Must(consent.As(b.t.Context(), b.http, p.location.String(), account, accept))(b.t)
 }
 
 // finish follows the callback to the end and returns the status there, and the last page.
@@ -72,7 +73,7 @@ func (b *browser) finish(callback *url.URL) (string, page) {
 // connect connects an account as its owner would, from the first link to the result page.
 func connect(t testing.TB, cl *client.Client, name, account string) client.Authorization {
 	t.Helper()
-	a := must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: name, Account: account}))(t)
+	a := system.Must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: name, Account: account}))(t)
 	b := newBrowser(t)
 	if status, last := b.finish(b.consent(a.ConnectURL, account, true)); status != "connected" || last.status != http.StatusOK {
 		t.Fatalf("connect %s: ended as %q with a page of status %d", account, status, last.status)

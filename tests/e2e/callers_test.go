@@ -10,33 +10,13 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/tests/system"
 )
-
-// dial connects a service to the daemon, as tenant default.
-func (d *daemon) dial() *client.Client {
-	d.t.Helper()
-	cl, closeConn, err := client.Dial(d.t.Context(), client.DialConfig{URL: "nats://" + d.nats, Tenant: "default"})
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.t.Cleanup(closeConn)
-	return cl
-}
-
-// callAPI calls the vendor's API with a token and returns the status.
-func callAPI(t testing.TB, tok client.Token) int {
-	t.Helper()
-	req := must(http.NewRequest(http.MethodGet, tok.APIBaseURL+apis[tok.Vendor], nil))(t)
-	req.Header.Set("Authorization", "Bearer "+tok.AccessToken.Reveal())
-	resp := must(plain.Do(req))(t)
-	_ = resp.Body.Close()
-	return resp.StatusCode
-}
 
 // awaitExpired waits until the vendor refuses the token.
 func awaitExpired(t testing.TB, tok client.Token, within time.Duration) {
 	t.Helper()
-	await(t, within, tok.Vendor+" refuses the old access token", func() bool { return callAPI(t, tok) == http.StatusUnauthorized })
+	system.Await(t, within, tok.Vendor+" refuses the old access token", func() bool { return system.CallAPI(t, tok) == http.StatusUnauthorized })
 }
 
 // recorder hears every event of the tenant from JetStream, from the first there is.

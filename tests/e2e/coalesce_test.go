@@ -12,41 +12,42 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	adobe "github.com/esignd/esignd/plugins/adobesign/sandbox"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // TestManyCallersCauseOneRefresh lets fifty callers ask at once for a token that has expired. The first of them gives
 // up while the vendor is thinking; the refresh goes on for the others.
 func TestManyCallersCauseOneRefresh(t *testing.T) {
 	t.Parallel()
-	clients := world{lifetime: 4 * time.Second}.mains(t, "lazy")
-	d := startDaemon(t, options{clients: clients})
-	cl := d.dial()
+	clients := system.World{Lifetime: 4 * time.Second}.Mains(t, "lazy")
+	d := startDaemon(t, system.Options{Clients: clients})
+	cl := d.Dial()
 	old := map[string]client.Token{}
 	for _, r := range clients {
-		connect(t, cl, r.name, "many@example.com")
-		old[r.name] = must(cl.Token(t.Context(), client.Selector{Client: r.name, Account: "many@example.com"}))(t)
+		connect(t, cl, r.Name, "many@example.com")
+		old[r.Name] = system.Must(cl.Token(t.Context(), client.Selector{Client: r.Name, Account: "many@example.com"}))(t)
 	}
 	for _, r := range clients {
-		awaitExpired(t, old[r.name], 10*time.Second)
-		manyAsk(t, d, r, old[r.name])
+		awaitExpired(t, old[r.Name], 10*time.Second)
+		manyAsk(t, d, r, old[r.Name])
 	}
 }
 
-func manyAsk(t *testing.T, d *daemon, r registration, old client.Token) {
+func manyAsk(t *testing.T, d *system.Daemon, r system.Registration, old client.Token) {
 	t.Helper()
 	const connections, callers = 5, 50
-	sel := client.Selector{Client: r.name, Account: "many@example.com"}
+	sel := client.Selector{Client: r.Name, Account: "many@example.com"}
 	thinking := make(chan struct{})
-	r.box.FailNext(1, adobe.Fault{Wait: thinking}) // slow, and right in the end
-	before := r.box.Stats().TokenRequests["refresh_token"]
+	r.Box.FailNext(1, adobe.Fault{Wait: thinking}) // slow, and right in the end
+	before := r.Box.Stats().TokenRequests["refresh_token"]
 
 	hasty, cancel := context.WithCancel(t.Context())
 	gaveUp := make(chan error, 1)
 	go func() {
-		_, err := d.dial().Token(hasty, sel)
+		_, err := d.Dial().Token(hasty, sel)
 		gaveUp <- err
 	}()
-	await(t, 10*time.Second, "the vendor is asked", func() bool { return r.box.Stats().TokenRequests["refresh_token"] == before+1 })
+	system.Await(t, 10*time.Second, "the vendor is asked", func() bool { return r.Box.Stats().TokenRequests["refresh_token"] == before+1 })
 	cancel()
 	if err := <-gaveUp; !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller that gave up got %v", err)
@@ -55,7 +56,7 @@ func manyAsk(t *testing.T, d *daemon, r registration, old client.Token) {
 	tokens := make([]client.Token, callers)
 	var group errgroup.Group
 	for c := range connections {
-		cl := d.dial()
+		cl := d.Dial()
 		for i := c; i < callers; i += connections {
 			group.Go(func() (err error) {
 				tokens[i], err = cl.Token(t.Context(), sel)
@@ -63,31 +64,31 @@ func manyAsk(t *testing.T, d *daemon, r registration, old client.Token) {
 			})
 		}
 	}
-	await(t, 10*time.Second, "all callers wait for the refresh", func() bool { return pending(t, d, "token-get") >= callers })
+	system.Await(t, 10*time.Second, "all callers wait for the refresh", func() bool { return pending(t, d, "token-get") >= callers })
 	close(thinking)
 	if err := group.Wait(); err != nil {
-		t.Errorf("%s: a caller got %v", r.vendor, err)
+		t.Errorf("%s: a caller got %v", r.Vendor, err)
 	}
-	if n := r.box.Stats().TokenRequests["refresh_token"] - before; n != 1 {
-		t.Errorf("%s: %d callers caused %d refreshes", r.vendor, callers, n)
+	if n := r.Box.Stats().TokenRequests["refresh_token"] - before; n != 1 {
+		t.Errorf("%s: %d callers caused %d refreshes", r.Vendor, callers, n)
 	}
 	for _, tok := range tokens {
 		if tok.Generation != old.Generation+1 || !tok.AccessToken.Equal(tokens[0].AccessToken) || tok.AccessToken.Equal(old.AccessToken) {
-			t.Fatalf("%s: a caller got generation %d, and not the token that all got", r.vendor, tok.Generation)
+			t.Fatalf("%s: a caller got generation %d, and not the token that all got", r.Vendor, tok.Generation)
 		}
 	}
 }
 
 // pending asks discovery how many requests an endpoint is working on.
-func pending(t testing.TB, d *daemon, endpoint string) int {
+func pending(t testing.TB, d *system.Daemon, endpoint string) int {
 	t.Helper()
-	return int(discover(t, d.connect(), endpoint)["pending"].(float64))
+	return int(discover(t, connectPlain(t, d), endpoint)["pending"].(float64))
 }
 
 // discover returns what discovery tells of an endpoint.
 func discover(t testing.TB, nc *nats.Conn, endpoint string) map[string]any {
 	t.Helper()
-	m := must(nc.Request("$SRV.STATS.esignd", nil, 5*time.Second))(t)
+	m := system.Must(nc.Request("$SRV.STATS.esignd", nil, 5*time.Second))(t)
 	var stats struct {
 		Endpoints []struct {
 			Name string
@@ -106,10 +107,10 @@ func discover(t testing.TB, nc *nats.Conn, endpoint string) map[string]any {
 	return nil
 }
 
-// connect connects a program that is no esignd client.
-func (d *daemon) connect() *nats.Conn {
-	d.t.Helper()
-	nc := must(nats.Connect("nats://" + d.nats))(d.t)
-	d.t.Cleanup(nc.Close)
+// connectPlain connects a program that is no esignd client.
+func connectPlain(t testing.TB, d *system.Daemon) *nats.Conn {
+	t.Helper()
+	nc := system.Must(nats.Connect(d.NATSURL()))(t)
+	t.Cleanup(nc.Close)
 	return nc
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/esignd/esignd/tests/system"
 )
 
 // natsCLI returns the stock nats command: that of NATS_CLI, the one on the PATH, or the one that tests/natscli pins.
@@ -37,13 +39,13 @@ func natsCLI(t *testing.T) string {
 func TestStockNATSCommand(t *testing.T) {
 	t.Parallel()
 	cli := natsCLI(t)
-	box := world{lifetime: time.Minute}.open(t, "esignglobal")
-	d := startDaemon(t, options{clients: []registration{{name: "robot", vendor: "esignglobal", box: box, grantType: "client_credentials"}}})
+	box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+	d := startDaemon(t, system.Options{Clients: []system.Registration{{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"}}})
 	command := func(args ...string) *exec.Cmd {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		t.Cleanup(cancel)
-		c := exec.CommandContext(ctx, cli, append([]string{"--server", "nats://" + d.nats, "--no-context"}, args...)...)
-		c.Env = append(os.Environ(), "NO_COLOR=1", "HOME="+filepath.Dir(d.config), "XDG_CONFIG_HOME="+filepath.Dir(d.config))
+		c := exec.CommandContext(ctx, cli, append([]string{"--server", "nats://" + d.NATS, "--no-context"}, args...)...)
+		c.Env = append(os.Environ(), "NO_COLOR=1", "HOME="+filepath.Dir(d.Config), "XDG_CONFIG_HOME="+filepath.Dir(d.Config))
 		return c
 	}
 	run := func(args ...string) string {
@@ -55,7 +57,7 @@ func TestStockNATSCommand(t *testing.T) {
 		return string(out)
 	}
 
-	heard := &output{}
+	heard := &system.Output{}
 	sub := command("sub", "--raw", "esign.event.>")
 	sub.Stdout, sub.Stderr = heard, heard
 	if err := sub.Start(); err != nil {
@@ -69,7 +71,7 @@ func TestStockNATSCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(run("req", "--raw", "esign.api.default.token.get", `{"client":"robot"}`)), &token); err != nil || token.AccessToken == "" {
 		t.Errorf("nats req: %v", err)
 	}
-	await(t, 15*time.Second, "nats sub hears an event", func() bool {
+	system.Await(t, 15*time.Second, "nats sub hears an event", func() bool {
 		run("req", "--raw", "esign.api.default.token.revoke", `{"client":"robot"}`)
 		run("req", "--raw", "esign.api.default.token.get", `{"client":"robot"}`)
 		return strings.Contains(heard.String(), `"token.issued"`)

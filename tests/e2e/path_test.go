@@ -10,21 +10,22 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // TestGrantLives takes an account of each vendor through its life: denied, connected, used, expired and refreshed,
 // revoked, connected again.
 func TestGrantLives(t *testing.T) {
 	t.Parallel()
-	clients := world{lifetime: 6 * time.Second}.mains(t, "")
+	clients := system.World{Lifetime: 6 * time.Second}.Mains(t, "")
 	robot := clients[2]
-	robot.name, robot.grantType = "global-app", "client_credentials"
-	d := startDaemon(t, options{clients: append(clients, robot)})
-	cl := d.dial()
+	robot.Name, robot.GrantType = "global-app", "client_credentials"
+	d := startDaemon(t, system.Options{Clients: append(clients, robot)})
+	cl := d.Dial()
 	events := record(t, cl)
 	t.Run("vendors", func(t *testing.T) {
 		for _, r := range clients {
-			t.Run(r.vendor, func(t *testing.T) {
+			t.Run(r.Vendor, func(t *testing.T) {
 				t.Parallel()
 				liveGrant(t, cl, events, r)
 			})
@@ -34,14 +35,14 @@ func TestGrantLives(t *testing.T) {
 			liveRobot(t, cl, events)
 		})
 	})
-	if n := robot.box.Stats().RefreshTokensReused; n != 0 {
+	if n := robot.Box.Stats().RefreshTokensReused; n != 0 {
 		t.Errorf("a spent refresh token was presented %d times", n)
 	}
 }
 
-func liveGrant(t *testing.T, cl *client.Client, events *recorder, r registration) {
-	account := r.name + "@example.com"
-	sel := client.Selector{Client: r.name, Account: account}
+func liveGrant(t *testing.T, cl *client.Client, events *recorder, r system.Registration) {
+	account := r.Name + "@example.com"
+	sel := client.Selector{Client: r.Name, Account: account}
 	wantError(t, cl, sel, core.NotFound, "")
 	grant := denied(t, cl, r, account)
 	if e := events.await(t, grant, client.GrantAuthorizationFailed, 0); e.Reason != "denied" {
@@ -49,27 +50,27 @@ func liveGrant(t *testing.T, cl *client.Client, events *recorder, r registration
 	}
 	wantError(t, cl, sel, core.ReauthorizationRequired, "pending")
 
-	connect(t, cl, r.name, account)
-	first := must(cl.Token(t.Context(), sel))(t)
-	if first.Generation != 1 || callAPI(t, first) != http.StatusOK {
-		t.Fatalf("generation %d; the vendor's API answers %d", first.Generation, callAPI(t, first))
+	connect(t, cl, r.Name, account)
+	first := system.Must(cl.Token(t.Context(), sel))(t)
+	if first.Generation != 1 || system.CallAPI(t, first) != http.StatusOK {
+		t.Fatalf("generation %d; the vendor's API answers %d", first.Generation, system.CallAPI(t, first))
 	}
-	before := r.box.Stats().TokenRequests["refresh_token"]
+	before := r.Box.Stats().TokenRequests["refresh_token"]
 	awaitExpired(t, first, 15*time.Second)
-	second := must(cl.Token(t.Context(), sel))(t)
-	if second.Generation < 2 || callAPI(t, second) != http.StatusOK {
-		t.Errorf("after the expiry: generation %d; the vendor's API answers %d", second.Generation, callAPI(t, second))
+	second := system.Must(cl.Token(t.Context(), sel))(t)
+	if second.Generation < 2 || system.CallAPI(t, second) != http.StatusOK {
+		t.Errorf("after the expiry: generation %d; the vendor's API answers %d", second.Generation, system.CallAPI(t, second))
 	}
-	if n := r.box.Stats().TokenRequests["refresh_token"] - before; n != int(second.Generation)-1 {
+	if n := r.Box.Stats().TokenRequests["refresh_token"] - before; n != int(second.Generation)-1 {
 		t.Errorf("%d refreshes at the vendor for generation %d", n, second.Generation)
 	}
 	events.await(t, grant, client.TokenIssued, 2)
 
 	last := revoke(t, cl, events, r, sel)
-	connect(t, cl, r.name, account)
-	again := must(cl.Token(t.Context(), sel))(t)
-	if again.Generation != last+1 || callAPI(t, again) != http.StatusOK {
-		t.Errorf("connected again: generation %d after %d; the vendor's API answers %d", again.Generation, last, callAPI(t, again))
+	connect(t, cl, r.Name, account)
+	again := system.Must(cl.Token(t.Context(), sel))(t)
+	if again.Generation != last+1 || system.CallAPI(t, again) != http.StatusOK {
+		t.Errorf("connected again: generation %d after %d; the vendor's API answers %d", again.Generation, last, system.CallAPI(t, again))
 	}
 	events.await(t, grant, client.TokenIssued, last+1)
 	wantOrder(t, events.lines(grant),
@@ -77,9 +78,9 @@ func liveGrant(t *testing.T, cl *client.Client, events *recorder, r registration
 }
 
 // denied goes through the connect flow as a person who does not want to, and returns the grant.
-func denied(t *testing.T, cl *client.Client, r registration, account string) string {
+func denied(t *testing.T, cl *client.Client, r system.Registration, account string) string {
 	t.Helper()
-	a := must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: r.name, Account: account}))(t)
+	a := system.Must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: r.Name, Account: account}))(t)
 	b := newBrowser(t)
 	back := b.consent(a.ConnectURL, account, false)
 	// The same answer in another browser is not this person's.
@@ -94,11 +95,11 @@ func denied(t *testing.T, cl *client.Client, r registration, account string) str
 }
 
 // revoke revokes the grant, checks what became of its token, and returns its generation.
-func revoke(t *testing.T, cl *client.Client, events *recorder, r registration, sel client.Selector) uint64 {
+func revoke(t *testing.T, cl *client.Client, events *recorder, r system.Registration, sel client.Selector) uint64 {
 	t.Helper()
 	tok := refreshed(t, cl, sel)
-	g := must(cl.Revoke(t.Context(), sel, "tested"))(t)
-	canRevoke := r.vendor == "adobesign"
+	g := system.Must(cl.Revoke(t.Context(), sel, "tested"))(t)
+	canRevoke := r.Vendor == "adobesign"
 	if g.VendorRevoked == nil || *g.VendorRevoked != canRevoke {
 		t.Errorf("vendor_revoked is %v, want %v", g.VendorRevoked, canRevoke)
 	}
@@ -109,7 +110,7 @@ func revoke(t *testing.T, cl *client.Client, events *recorder, r registration, s
 	if canRevoke {
 		want = http.StatusUnauthorized
 	}
-	if got := callAPI(t, tok); got != want {
+	if got := system.CallAPI(t, tok); got != want {
 		t.Errorf("the vendor's API answers %d to a revoked token, want %d", got, want)
 	}
 	wantError(t, cl, sel, core.ReauthorizationRequired, "tested")
@@ -122,15 +123,15 @@ func revoke(t *testing.T, cl *client.Client, events *recorder, r registration, s
 
 func liveRobot(t *testing.T, cl *client.Client, events *recorder) {
 	sel := client.Selector{Client: "global-app"}
-	first := must(cl.Token(t.Context(), sel))(t)
-	if callAPI(t, first) != http.StatusOK {
+	first := system.Must(cl.Token(t.Context(), sel))(t)
+	if system.CallAPI(t, first) != http.StatusOK {
 		t.Fatal("the vendor's API refuses the client's own token")
 	}
 	// The vendor gives the same token with what is left of its life, so that in the last second of that there is none
 	// to be had; at any other time whoever asks gets a live one.
 	last := first
 	var dry time.Time
-	await(t, 20*time.Second, "the client's own token is replaced", func() bool {
+	system.Await(t, 20*time.Second, "the client's own token is replaced", func() bool {
 		tok, err := cl.Token(t.Context(), sel)
 		if errors.Is(err, core.TemporarilyUnavailable) && (dry.IsZero() || time.Since(dry) < 3*time.Second) {
 			if dry.IsZero() {
@@ -138,8 +139,8 @@ func liveRobot(t *testing.T, cl *client.Client, events *recorder) {
 			}
 			return false
 		}
-		last = must(tok, err)(t)
-		if status := callAPI(t, last); status != http.StatusOK {
+		last = system.Must(tok, err)(t)
+		if status := system.CallAPI(t, last); status != http.StatusOK {
 			t.Fatalf("generation %d: the vendor's API answers %d", last.Generation, status)
 		}
 		return !last.AccessToken.Equal(first.AccessToken)
@@ -147,9 +148,9 @@ func liveRobot(t *testing.T, cl *client.Client, events *recorder) {
 	if e := events.await(t, last.Grant, client.TokenIssued, last.Generation); e.Reason != core.IssuedClientCredentials {
 		t.Errorf("token.issued has the reason %q", e.Reason)
 	}
-	g := must(cl.Revoke(t.Context(), sel, ""))(t)
+	g := system.Must(cl.Revoke(t.Context(), sel, ""))(t)
 	events.await(t, g.Grant, client.TokenRevoked, g.Generation)
-	if next := must(cl.Token(t.Context(), sel))(t); next.Generation <= g.Generation {
+	if next := system.Must(cl.Token(t.Context(), sel))(t); next.Generation <= g.Generation {
 		t.Errorf("the ask after a revocation answers generation %d, after %d", next.Generation, g.Generation)
 	}
 }

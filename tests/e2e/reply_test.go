@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/esignd/esignd/tests/system"
 )
 
 // hostile are reply subjects that would make esignd write where they lead.
@@ -23,20 +25,20 @@ var hostile = []string{
 // sees and in the store itself, and the requests are counted.
 func TestReplySubjectsLeadNowhere(t *testing.T) {
 	t.Parallel()
-	box := world{lifetime: time.Minute}.open(t, "esignglobal")
-	d := startDaemon(t, options{clients: []registration{{name: "robot", vendor: "esignglobal", box: box, grantType: "client_credentials"}}})
-	s := service{t: t, nc: d.connect()}
+	box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+	d := startDaemon(t, system.Options{Clients: []system.Registration{{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"}}})
+	s := service{t: t, nc: connectPlain(t, d)}
 	s.ask("esign.api.default.token.get", `{"client":"robot"}`).want(t, "a token", "", "")
-	events := must(jetstream.New(s.nc))(t)
+	events := system.Must(jetstream.New(s.nc))(t)
 	before := lastSequence(t, events)
-	watched := must(s.nc.SubscribeSync("esign.event.>"))(t)
+	watched := system.Must(s.nc.SubscribeSync("esign.event.>"))(t)
 
 	for _, reply := range hostile {
 		if err := s.nc.PublishRequest("esign.api.default.token.get", reply, []byte(`{"client":"robot"}`)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	await(t, 10*time.Second, "all are counted", func() bool {
+	system.Await(t, 10*time.Second, "all are counted", func() bool {
 		return discover(t, s.nc, "token-get")["bad_reply"].(float64) == float64(len(hostile))
 	})
 	if m, err := watched.NextMsg(100 * time.Millisecond); !errors.Is(err, nats.ErrTimeout) {
@@ -47,21 +49,21 @@ func TestReplySubjectsLeadNowhere(t *testing.T) {
 	}
 	s.ask("esign.api.default.token.get", `{"client":"robot"}`).want(t, "a token after all that", "", "")
 	refusesDirectly(t, d)
-	d.stop()
+	d.Stop()
 	wantCleanStore(t, d)
 }
 
 func lastSequence(t testing.TB, js jetstream.JetStream) uint64 {
 	t.Helper()
-	s := must(js.Stream(t.Context(), "ESIGN_EVENTS"))(t)
-	return must(s.Info(t.Context()))(t).State.LastSeq
+	s := system.Must(js.Stream(t.Context(), "ESIGN_EVENTS"))(t)
+	return system.Must(s.Info(t.Context()))(t).State.LastSeq
 }
 
 // refusesDirectly writes to the subjects without esignd's help. The server says no.
-func refusesDirectly(t *testing.T, d *daemon) {
+func refusesDirectly(t *testing.T, d *system.Daemon) {
 	t.Helper()
 	refused := make(chan string, 2*len(hostile))
-	nc := must(nats.Connect("nats://"+d.nats, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err.Error() })))(t)
+	nc := system.Must(nats.Connect("nats://"+d.NATS, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err.Error() })))(t)
 	defer nc.Close()
 	for _, subject := range hostile[:6] {
 		if err := nc.Publish(subject, []byte("{}")); err != nil {
@@ -82,32 +84,32 @@ func refusesDirectly(t *testing.T, d *daemon) {
 }
 
 // wantCleanStore opens the daemon's store without the daemon and looks for what does not belong there.
-func wantCleanStore(t *testing.T, d *daemon) {
+func wantCleanStore(t *testing.T, d *system.Daemon) {
 	t.Helper()
 	state := server.NewAccount("ESIGND")
-	srv := must(server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(d.dataDir, "nats"), NoSigs: true,
+	srv := system.Must(server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(d.DataDir, "nats"), NoSigs: true,
 		Accounts: []*server.Account{state}, NoSystemAccount: true, NoAuthUser: "public", DisableJetStreamBanner: true,
 		Users: []*server.User{{Username: "state", Password: "state", Account: state}, {Username: "public", Password: "public"}},
 	}))(t)
 	srv.Start()
 	defer srv.WaitForShutdown()
 	defer srv.Shutdown()
-	await(t, 10*time.Second, "the store opens", func() bool { return srv.ReadyForConnections(50 * time.Millisecond) })
-	if registered := must(srv.LookupAccount("ESIGND"))(t); !registered.JetStreamEnabled() {
+	system.Await(t, 10*time.Second, "the store opens", func() bool { return srv.ReadyForConnections(50 * time.Millisecond) })
+	if registered := system.Must(srv.LookupAccount("ESIGND"))(t); !registered.JetStreamEnabled() {
 		if err := registered.EnableJetStream(nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	nc := must(nats.Connect(srv.ClientURL(), nats.UserInfo("state", "state")))(t)
+	nc := system.Must(nats.Connect(srv.ClientURL(), nats.UserInfo("state", "state")))(t)
 	defer nc.Close()
-	js := must(jetstream.New(nc))(t)
+	js := system.Must(jetstream.New(nc))(t)
 	subjects := map[string]uint64{}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	for _, name := range []string{"KV_ESIGN", "ESIGN_TIMERS"} {
-		stream := must(js.Stream(ctx, name))(t)
-		info := must(stream.Info(ctx, jetstream.WithSubjectFilter(">")))(t)
+		stream := system.Must(js.Stream(ctx, name))(t)
+		info := system.Must(stream.Info(ctx, jetstream.WithSubjectFilter(">")))(t)
 		for subject, n := range info.State.Subjects {
 			subjects[subject] = n
 		}

@@ -8,28 +8,29 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // TestGrantsOutliveRestarts stops the daemon in order, and then ends it with SIGKILL. Each time the next one has all
 // grants as they were, asks no vendor for them, and refreshes by itself when their time comes.
 func TestGrantsOutliveRestarts(t *testing.T) {
 	t.Parallel()
-	clients := world{lifetime: 9 * time.Second}.mains(t, "")
-	d := startDaemon(t, options{clients: clients})
+	clients := system.World{Lifetime: 9 * time.Second}.Mains(t, "")
+	d := startDaemon(t, system.Options{Clients: clients})
 	for _, r := range clients {
-		connect(t, d.dial(), r.name, "stays@example.com")
+		connect(t, d.Dial(), r.Name, "stays@example.com")
 	}
 	for _, end := range []struct {
 		name string
-		by   func(*daemon)
-	}{{"SIGTERM", (*daemon).stop}, {"SIGKILL", (*daemon).kill}} {
+		by   func(*system.Daemon)
+	}{{"SIGTERM", (*system.Daemon).Stop}, {"SIGKILL", (*system.Daemon).Kill}} {
 		restart(t, d, clients, end.name, end.by)
 	}
 }
 
-func restart(t *testing.T, d *daemon, clients []registration, how string, end func(*daemon)) {
+func restart(t *testing.T, d *system.Daemon, clients []system.Registration, how string, end func(*system.Daemon)) {
 	t.Helper()
-	plugins := d.plugins()
+	plugins := d.Plugins()
 	if vendors := slices.Sorted(maps.Keys(plugins)); len(vendors) != len(clients) {
 		t.Fatalf("plugins run of %v", vendors)
 	}
@@ -41,9 +42,9 @@ func restart(t *testing.T, d *daemon, clients []registration, how string, end fu
 	if how == "SIGTERM" {
 		patience = 0
 	}
-	await(t, patience, how+" leaves no plugin behind", func() bool { return len(alive(plugins)) == 0 })
+	system.Await(t, patience, how+" leaves no plugin behind", func() bool { return len(system.Alive(plugins)) == 0 })
 
-	d.start()
+	d.Start()
 	after := stays(t, d, clients)
 	for name, tok := range before {
 		// A timer that came due around the end has refreshed; then the generation tells.
@@ -53,12 +54,12 @@ func restart(t *testing.T, d *daemon, clients []registration, how string, end fu
 			t.Errorf("%s: %s fell from generation %d to %d", how, name, tok.Generation, now.Generation)
 		}
 	}
-	if sockets := must(filepath.Glob(filepath.Join(d.dataDir, "plugins", "*")))(t); len(sockets) > len(clients) {
+	if sockets := system.Must(filepath.Glob(filepath.Join(d.DataDir, "plugins", "*")))(t); len(sockets) > len(clients) {
 		t.Errorf("%s: the data_dir holds the sockets of plugins that are gone: %v", how, sockets)
 	}
 	// Timers go on meanwhile, so it is looked at until nothing is on its way.
 	issued, now := 0, 0
-	await(t, 5*time.Second, "after "+how+" each request to a vendor has brought a token", func() bool {
+	system.Await(t, 5*time.Second, "after "+how+" each request to a vendor has brought a token", func() bool {
 		now = requests(clients)
 		issued = 0
 		for name, tok := range stays(t, d, clients) {
@@ -71,25 +72,25 @@ func restart(t *testing.T, d *daemon, clients []registration, how string, end fu
 	}
 	asked = requests(clients)
 	// Nobody asks for a token here: only a timer can be the reason.
-	await(t, 15*time.Second, "after "+how+" each grant is refreshed by its timer", func() bool { return requests(clients) >= asked+len(clients)-issued })
+	system.Await(t, 15*time.Second, "after "+how+" each grant is refreshed by its timer", func() bool { return requests(clients) >= asked+len(clients)-issued })
 }
 
 // stays asks for the token of each client's grant.
-func stays(t *testing.T, d *daemon, clients []registration) map[string]client.Token {
+func stays(t *testing.T, d *system.Daemon, clients []system.Registration) map[string]client.Token {
 	t.Helper()
-	cl := d.dial()
+	cl := d.Dial()
 	tokens := map[string]client.Token{}
 	for _, r := range clients {
-		tokens[r.name] = must(cl.Token(t.Context(), client.Selector{Client: r.name, Account: "stays@example.com"}))(t)
+		tokens[r.Name] = system.Must(cl.Token(t.Context(), client.Selector{Client: r.Name, Account: "stays@example.com"}))(t)
 	}
 	return tokens
 }
 
 // requests counts the requests to the token endpoints.
-func requests(clients []registration) int {
+func requests(clients []system.Registration) int {
 	n := 0
 	for _, r := range clients {
-		for _, count := range r.box.Stats().TokenRequests {
+		for _, count := range r.Box.Stats().TokenRequests {
 			n += count
 		}
 	}

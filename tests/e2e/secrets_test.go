@@ -19,6 +19,7 @@ import (
 	"github.com/esignd/esignd/bus/client"
 	adobe "github.com/esignd/esignd/plugins/adobesign/sandbox"
 	"github.com/esignd/esignd/plugins/consent"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // vendorWords is what a vendor says in an error. It is not repeated anywhere either.
@@ -30,19 +31,19 @@ func TestSecretsAreNowhere(t *testing.T) {
 	t.Parallel()
 	collector, seen := startSink(t), newWitness()
 	seen.note("vendor's words", vendorWords)
-	clients := world{lifetime: 5 * time.Second, watch: seen.watch}.mains(t, "")
+	clients := system.World{Lifetime: 5 * time.Second, Watch: seen.watch}.Mains(t, "")
 	for i := range clients {
-		clients[i].redirectURIs = []string{"http://127.0.0.1:1/service/callback"}
-		_, secret := clients[i].box.Client()
+		clients[i].RedirectURIs = []string{"http://127.0.0.1:1/service/callback"}
+		_, secret := clients[i].Box.Client()
 		seen.note("client_secret", secret)
 	}
-	d := startDaemon(t, options{clients: clients, logLevel: "debug", env: collector.env(), returnTo: "http://127.0.0.1:1/back"})
-	events := &output{}
-	must(d.connect().Subscribe("esign.event.>", func(m *nats.Msg) { _, _ = fmt.Fprintln(events, m.Subject, m.Header, string(m.Data)) }))(t)
+	d := startDaemon(t, system.Options{Clients: clients, LogLevel: "debug", Env: collector.env(), ReturnTo: "http://127.0.0.1:1/back"})
+	events := &system.Output{}
+	system.Must(connectPlain(t, d).Subscribe("esign.event.>", func(m *nats.Msg) { _, _ = fmt.Fprintln(events, m.Subject, m.Header, string(m.Data)) }))(t)
 	places := map[string][]byte{}
 	t.Run("vendors", func(t *testing.T) {
 		for _, r := range clients {
-			t.Run(r.vendor, func(t *testing.T) {
+			t.Run(r.Vendor, func(t *testing.T) {
 				t.Parallel()
 				exercise(t, d, r, seen)
 			})
@@ -50,9 +51,9 @@ func TestSecretsAreNowhere(t *testing.T) {
 	})
 	look(t, d, places)
 	crash(t, d, clients[0])
-	d.stop()
-	places["events"], places["telemetry"], places["output"] = []byte(events.String()), collector.received(), []byte(d.output.String())
-	readFiles(t, d.dataDir, places)
+	d.Stop()
+	places["events"], places["telemetry"], places["output"] = []byte(events.String()), collector.received(), []byte(d.Output().String())
+	readFiles(t, d.DataDir, places)
 
 	for _, kind := range []string{"access_token", "refresh_token", "code", "state", "client_secret", "connect ticket", "cookie"} {
 		if !slices.Contains(seen.kinds(), kind) {
@@ -68,11 +69,11 @@ func TestSecretsAreNowhere(t *testing.T) {
 }
 
 // exercise does with one client whatever makes esignd handle secrets.
-func exercise(t *testing.T, d *daemon, r registration, seen *witness) {
+func exercise(t *testing.T, d *system.Daemon, r system.Registration, seen *witness) {
 	t.Helper()
-	cl, ctx := d.dial(), t.Context()
-	sel := client.Selector{Client: r.name, Account: "secret@example.com"}
-	a := must(cl.Authorize(ctx, client.AuthorizeRequest{Client: r.name, Account: sel.Account, ReturnTo: "http://127.0.0.1:1/back"}))(t)
+	cl, ctx := d.Dial(), t.Context()
+	sel := client.Selector{Client: r.Name, Account: "secret@example.com"}
+	a := system.Must(cl.Authorize(ctx, client.AuthorizeRequest{Client: r.Name, Account: sel.Account, ReturnTo: "http://127.0.0.1:1/back"}))(t)
 	seen.note("connect ticket", a.ConnectURL[strings.LastIndexByte(a.ConnectURL, '/')+1:])
 	b := newBrowser(t)
 	back := b.consent(a.ConnectURL, sel.Account, true)
@@ -89,63 +90,63 @@ func exercise(t *testing.T, d *daemon, r registration, seen *witness) {
 	if p := b.open(back.String()); p.status < 400 { // the same answer once more
 		t.Errorf("a callback that was taken answers %d", p.status)
 	}
-	tok := must(cl.Token(ctx, sel))(t)
+	tok := system.Must(cl.Token(ctx, sel))(t)
 	awaitExpired(t, tok, 15*time.Second)
-	must(cl.Token(ctx, sel))(t)
+	system.Must(cl.Token(ctx, sel))(t)
 
 	// A vendor that talks too much, and then one that refuses.
-	r.box.FailNext(1, adobe.Fault{Status: http.StatusInternalServerError, Body: vendorWords})
-	await(t, 10*time.Second, "a refresh meets the vendor's error", func() bool {
+	r.Box.FailNext(1, adobe.Fault{Status: http.StatusInternalServerError, Body: vendorWords})
+	system.Await(t, 10*time.Second, "a refresh meets the vendor's error", func() bool {
 		tok, err := cl.Refresh(ctx, sel)
 		return err != nil || slices.Contains(tok.Warnings, "vendor_unavailable") || slices.Contains(tok.Warnings, "outcome_unknown")
 	})
 	exchanged := exchange(t, cl, r)
-	must(cl.Revoke(ctx, exchanged, "tested"))(t)
+	system.Must(cl.Revoke(ctx, exchanged, "tested"))(t)
 	imported(t, cl, r, seen)
 	mustFail(t, d, seen)
 }
 
 // exchange authorizes through a service's own callback, once right and once with a code that is none.
-func exchange(t *testing.T, cl *client.Client, r registration) client.Selector {
+func exchange(t *testing.T, cl *client.Client, r system.Registration) client.Selector {
 	t.Helper()
-	sel := client.Selector{Client: r.name, Account: "own@example.com"}
+	sel := client.Selector{Client: r.Name, Account: "own@example.com"}
 	for _, code := range []string{"no-such-code-at-the-vendor", ""} {
-		a := must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: r.name, Account: sel.Account, RedirectURI: r.redirectURIs[0]}))(t)
+		a := system.Must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: r.Name, Account: sel.Account, RedirectURI: r.RedirectURIs[0]}))(t)
 		back := newBrowser(t).consentAt(a.AuthorizationURL, sel.Account)
 		params := back.Query()
 		if code != "" {
 			params.Set("code", code)
 		}
 		if _, err := cl.Exchange(t.Context(), params); (err == nil) != (code == "") {
-			t.Errorf("%s: the exchange answers %v", r.name, err)
+			t.Errorf("%s: the exchange answers %v", r.Name, err)
 		}
 	}
 	return sel
 }
 
 // imported brings a refresh token that the vendor does not know, which fails, and one with its access token.
-func imported(t *testing.T, cl *client.Client, r registration, seen *witness) {
+func imported(t *testing.T, cl *client.Client, r system.Registration, seen *witness) {
 	t.Helper()
-	refresh, access := "imported-refresh-token-of-"+r.name, "imported-access-token-of-"+r.name
+	refresh, access := "imported-refresh-token-of-"+r.Name, "imported-access-token-of-"+r.Name
 	seen.note("refresh_token", refresh)
 	seen.note("access_token", access)
-	_, err := cl.Import(t.Context(), client.ImportRequest{Client: r.name, Account: "moved@example.com", RefreshToken: client.NewSecret(refresh)})
+	_, err := cl.Import(t.Context(), client.ImportRequest{Client: r.Name, Account: "moved@example.com", RefreshToken: client.NewSecret(refresh)})
 	if err == nil {
-		t.Errorf("%s: a refresh token that the vendor does not know was imported", r.name)
+		t.Errorf("%s: a refresh token that the vendor does not know was imported", r.Name)
 	}
 	_, err = cl.Import(t.Context(), client.ImportRequest{
-		Client: r.name, Account: "moved@example.com", RefreshToken: client.NewSecret(refresh), AccessToken: client.NewSecret(access),
+		Client: r.Name, Account: "moved@example.com", RefreshToken: client.NewSecret(refresh), AccessToken: client.NewSecret(access),
 		ExpiresAt: time.Now().Add(time.Hour), Replace: true,
 	})
 	if err != nil {
-		t.Errorf("%s: import: %v", r.name, err)
+		t.Errorf("%s: import: %v", r.Name, err)
 	}
 }
 
 // mustFail sends requests with secrets in the wrong places.
-func mustFail(t *testing.T, d *daemon, seen *witness) {
+func mustFail(t *testing.T, d *system.Daemon, seen *witness) {
 	t.Helper()
-	s := service{t: t, nc: d.connect()}
+	s := service{t: t, nc: connectPlain(t, d)}
 	const misplaced = "a-secret-in-the-wrong-place"
 	seen.note("misplaced secret", misplaced)
 	for _, request := range []string{
@@ -157,7 +158,7 @@ func mustFail(t *testing.T, d *daemon, seen *witness) {
 		}
 	}
 	for _, path := range []string{"/connect/" + misplaced, "/oauth/callback/adobe?code=" + misplaced + "&state=" + misplaced, "/" + misplaced} {
-		if p := newBrowser(t).open("http://" + d.public + path); p.status < 400 || strings.Contains(p.text, misplaced) {
+		if p := newBrowser(t).open("http://" + d.Public + path); p.status < 400 || strings.Contains(p.text, misplaced) {
 			t.Errorf("%s answers %d", path[:8], p.status)
 		}
 	}
@@ -166,35 +167,35 @@ func mustFail(t *testing.T, d *daemon, seen *witness) {
 // consentAt is consent at a vendor's page that the service itself sends the browser to.
 func (b *browser) consentAt(authorizationURL, account string) *url.URL {
 	b.t.Helper()
-	return must(consent.As(b.t.Context(), b.http, authorizationURL, account, true))(b.t)
+	return system.Must(consent.As(b.t.Context(), b.http, authorizationURL, account, true))(b.t)
 }
 
 // look reads what the machine's other users can see of the processes.
-func look(t *testing.T, d *daemon, places map[string][]byte) {
+func look(t *testing.T, d *system.Daemon, places map[string][]byte) {
 	t.Helper()
-	pids := d.plugins()
+	pids := d.Plugins()
 	if len(pids) != 3 {
 		t.Fatalf("plugins run: %v", pids)
 	}
 	for vendor, pid := range pids {
 		for _, file := range []string{"cmdline", "environ"} {
-			places["plugin "+vendor+" "+file] = must(os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)))(t)
+			places["plugin "+vendor+" "+file] = system.Must(os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)))(t)
 		}
 	}
-	places["daemon cmdline"] = must(os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.cmd.Process.Pid)))(t)
-	for name, address := range map[string]string{"console": d.admin, "metrics": d.admin + "/metrics", "admin readyz": d.admin + "/readyz"} {
+	places["daemon cmdline"] = system.Must(os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.PID())))(t)
+	for name, address := range map[string]string{"console": d.Admin, "metrics": d.Admin + "/metrics", "admin readyz": d.Admin + "/readyz"} {
 		places[name] = []byte(newBrowser(t).open("http://" + address).text)
 	}
 }
 
 // crash makes a plugin die with its stack on standard error.
-func crash(t *testing.T, d *daemon, r registration) {
+func crash(t *testing.T, d *system.Daemon, r system.Registration) {
 	t.Helper()
-	pid := d.plugins()[r.vendor]
+	pid := d.Plugins()[r.Vendor]
 	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
-	await(t, 10*time.Second, "the plugin is back", func() bool { now := d.plugins()[r.vendor]; return now != 0 && now != pid })
+	system.Await(t, 10*time.Second, "the plugin is back", func() bool { now := d.Plugins()[r.Vendor]; return now != 0 && now != pid })
 }
 
 // readFiles reads all that a daemon left in its data_dir.

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/esignd/esignd/tests/system"
 )
 
 // sink is an OpenTelemetry Collector that keeps what it gets.
@@ -49,7 +51,7 @@ type metricSink struct {
 
 func startSink(t testing.TB) *sink {
 	t.Helper()
-	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	listener := system.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	s := &sink{address: listener.Addr().String()}
 	server := grpc.NewServer()
 	tracepb.RegisterTraceServiceServer(server, s)

@@ -11,6 +11,7 @@ import (
 	spanpb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // TestOneTrace asks for a token that needs a refresh, in a trace of the caller's. All that comes of it is in that trace:
@@ -19,21 +20,21 @@ func TestOneTrace(t *testing.T) {
 	t.Parallel()
 	const trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	collector, seen := startSink(t), newWitness()
-	box := world{lifetime: 3 * time.Second, watch: seen.watch}.open(t, "adobesign")
-	d := startDaemon(t, options{clients: []registration{{name: "adobe", vendor: "adobesign", box: box, policy: "lazy"}}, env: collector.env()})
-	cl, nc := d.dial(), d.connect()
+	box := system.World{Lifetime: 3 * time.Second, Watch: seen.watch}.Open(t, "adobesign")
+	d := startDaemon(t, system.Options{Clients: []system.Registration{{Name: "adobe", Vendor: "adobesign", Box: box, Policy: "lazy"}}, Env: collector.env()})
+	cl, nc := d.Dial(), connectPlain(t, d)
 	connect(t, cl, "adobe", "traced@example.com")
-	tok := must(cl.Token(t.Context(), client.Selector{Client: "adobe", Account: "traced@example.com"}))(t)
+	tok := system.Must(cl.Token(t.Context(), client.Selector{Client: "adobe", Account: "traced@example.com"}))(t)
 	awaitExpired(t, tok, 10*time.Second)
 
-	issued := must(nc.SubscribeSync("esign.event.default.token.issued.>"))(t)
+	issued := system.Must(nc.SubscribeSync("esign.event.default.token.issued.>"))(t)
 	request := &nats.Msg{Subject: "esign.api.default.token.get", Data: []byte(selector("adobe", "traced@example.com")), Header: nats.Header{}}
 	request.Header["traceparent"] = []string{"00-" + trace + "-" + caller + "-01"}
-	reply := must(nc.RequestMsg(request, 15*time.Second))(t)
+	reply := system.Must(nc.RequestMsg(request, 15*time.Second))(t)
 	if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
 		t.Fatalf("answered %s", code)
 	}
-	event := must(issued.NextMsg(10 * time.Second))(t)
+	event := system.Must(issued.NextMsg(10 * time.Second))(t)
 	wantTracedEvent(t, event, trace)
 
 	const daemon, plugin = "esignd", "esignd-plugin-adobesign"
@@ -53,7 +54,7 @@ func TestOneTrace(t *testing.T) {
 		{daemon, "publish token.issued", spanpb.Span_SPAN_KIND_INTERNAL, "refresh"},
 	}
 	for _, w := range wanted {
-		await(t, 10*time.Second, fmt.Sprintf("span %s of %s (%s)", w.name, w.service, w.kind), func() bool {
+		system.Await(t, 10*time.Second, fmt.Sprintf("span %s of %s (%s)", w.name, w.service, w.kind), func() bool {
 			spans := collector.of(trace)
 			for _, s := range spans {
 				if s.service == w.service && s.Kind == w.kind && strings.HasSuffix(s.Name, w.name) && below(spans, s, w.under, caller) {

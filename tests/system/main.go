@@ -1,0 +1,109 @@
+package system
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+const module = "github.com/esignd/esignd/"
+
+// Binaries is the folder of the binaries under test.
+type Binaries string
+
+// Path returns the path of a binary.
+func (b Binaries) Path(name string) string { return filepath.Join(string(b), name) }
+
+// Build says what Main builds.
+type Build struct {
+	// Parallel is how many tests run at a time: most of what they do is wait. 0: as Go has it.
+	Parallel int
+	// NATS builds nats-server too.
+	NATS bool
+	// NoRace leaves the race detector out of the daemon, whatever the tests have.
+	NoRace bool
+}
+
+// Main builds the daemon, the plugins of the three vendors and what b asks for, puts their folder into binaries, and runs
+// the tests. It ends the process; the status is not 0 either where a goroutine or a process outlives the tests.
+func Main(m *testing.M, binaries *Binaries, b Build) {
+	code, err := run(m, binaries, b)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M, binaries *Binaries, b Build) (code int, err error) {
+	flag.Parse()
+	if b.Parallel > 0 {
+		if err := flag.Set("test.parallel", strconv.Itoa(b.Parallel)); err != nil {
+			return 1, err
+		}
+	}
+	dir, err := os.MkdirTemp("", "esignd-system-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// Plugins run from a folder that others can read and not write.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return 1, err
+	}
+	if err := b.into(dir); err != nil {
+		return 1, err
+	}
+	*binaries = Binaries(dir)
+	if code = m.Run(); code != 0 {
+		return code, nil
+	}
+	return 0, errors.Join(goleak.Find(), noneRuns(dir))
+}
+
+func (b Build) into(dir string) error {
+	daemon := []string{"build", "-o", dir + "/"}
+	if Race && !b.NoRace {
+		daemon = append(daemon, "-race")
+	}
+	others := []string{"build", "-o", dir + "/"}
+	for _, vendor := range []string{"adobesign", "dropboxsign", "esignglobal"} {
+		others = append(others, module+"plugins/"+vendor+"/esignd-plugin-"+vendor)
+	}
+	builds := [][]string{append(daemon, module+"cmd/esignd"), others}
+	if b.NATS {
+		builds = append(builds, []string{"build", "-o", filepath.Join(dir, natsServer), "github.com/nats-io/nats-server/v2"})
+	}
+	for _, args := range builds {
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return nil
+}
+
+// noneRuns returns an error where a process of a binary in dir outlives the tests.
+func noneRuns(dir string) error {
+	var left []Process
+	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		all, err := Processes()
+		if err != nil {
+			return err
+		}
+		left = slices.DeleteFunc(all, func(p Process) bool { return !strings.HasPrefix(p.Exe, dir) })
+		if len(left) == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("processes are left behind: %v", left)
+}

@@ -1,0 +1,220 @@
+package system
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Output collects what processes write.
+type Output struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+// String returns all that was written.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// Tail returns the last n bytes of what was written.
+func (o *Output) Tail(n int) string {
+	s := o.String()
+	return s[max(0, len(s)-n):]
+}
+
+// program is a process that can be started again and again. All but output belongs to the test's goroutine.
+type program struct {
+	t      testing.TB
+	name   string
+	output *Output // of every process that it was
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when the process of cmd was waited for
+}
+
+func (p *program) launch(env []string, path string, args ...string) {
+	p.t.Helper()
+	cmd := exec.Command(path, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, p.output, p.output
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	p.cmd, p.exited = cmd, exited
+	go func() {
+		_ = cmd.Wait() // the state tells how it ended
+		close(exited)
+	}()
+}
+
+// awaitStart waits until ready reports that the process can be used.
+func (p *program) awaitStart(ready func() bool) {
+	p.t.Helper()
+	Await(p.t, 60*time.Second, p.name+" is ready", func() bool {
+		if !p.Running() {
+			p.t.Fatalf("%s ended: %s\n%s", p.name, p.cmd.ProcessState, p.output)
+		}
+		return ready()
+	})
+}
+
+// PID returns the process id.
+func (p *program) PID() int { return p.cmd.Process.Pid }
+
+// Running reports whether the process was started and has not ended.
+func (p *program) Running() bool {
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Stop asks the process to end, waits for it, and checks that it ended in order.
+func (p *program) Stop() {
+	p.t.Helper()
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(); code != 0 {
+		p.t.Errorf("%s ended with status %d after SIGTERM\n%s", p.name, code, p.output.Tail(4000))
+	}
+}
+
+// Kill ends the process at once.
+func (p *program) Kill() {
+	p.t.Helper()
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+}
+
+// Signal sends a signal.
+func (p *program) Signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Wait waits for the end and returns the exit status, -1 after a signal.
+func (p *program) Wait() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(60 * time.Second):
+		_ = p.cmd.Process.Kill()
+		p.t.Fatalf("%s did not end\n%s", p.name, p.output.Tail(4000))
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Ended is closed when the process that runs has ended.
+func (p *program) Ended() <-chan struct{} { return p.exited }
+
+// Process is what /proc tells of one.
+type Process struct {
+	PID, Parent int
+	Exe         string
+}
+
+// Processes lists those that run. Zombies are listed with an empty Exe.
+func Processes() ([]Process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var list []Process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		parent, _ := strconv.Atoi(fields[1])
+		exe, _ := os.Readlink("/proc/" + e.Name() + "/exe")
+		list = append(list, Process{PID: pid, Parent: parent, Exe: exe})
+	}
+	return list, nil
+}
+
+// Alive lists those of the processes that are there, zombies too.
+func Alive(pids map[string]int) []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(pids)) {
+		if err := syscall.Kill(pids[name], 0); !errors.Is(err, syscall.ESRCH) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+var nextPort atomic.Int32
+
+// FreeAddress returns an address that is free and was given to no other test. Its port is below those that the kernel
+// gives to outgoing connections, so that it stays free until somebody listens.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	nextPort.CompareAndSwap(0, 10_000+rand.Int32N(15_000))
+	for range 1000 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(nextPort.Add(1))))
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return address
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// Await polls until done reports true and fails the test when that takes longer than within.
+func Await(t testing.TB, within time.Duration, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
+// Must fails the test on an error and returns the value.
+func Must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
