@@ -148,6 +148,7 @@ type grant struct {
 	LastEventAt time.Time `json:"last_event_at,omitzero"`
 
 	tokens   tokens
+	unknown  members // of the next format
 	revision uint64
 	time     time.Time // of the revision, by the store's clock
 }

@@ -141,7 +141,7 @@ func (m *Manager) inMemory() []result {
 
 func (m *Manager) replayRecord(ctx context.Context, rec Record) error {
 	var k keptResult
-	if err := decodePublic(rec, &k, func() int { return k.Format }, grantFormat); err != nil {
+	if _, err := decodePublic(rec, &k, &k.Format, grantFormat); err != nil {
 		return err
 	}
 	t, err := decodeTokens(rec.Secret)

@@ -5,13 +5,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 )
 
+// clientFormat is the format of a client's record that this release writes; the rule is that of grantFormat.
 const clientFormat = 1
 
 // clientRecord is what all replicas share of one client's troubles at its vendor.
@@ -30,6 +30,7 @@ type clientRecord struct {
 	Unavailable bool    `json:"unavailable,omitempty"`
 	Debts       []Event `json:"debts,omitempty"`
 
+	unknown  members // of the next format
 	revision uint64
 }
 
@@ -59,7 +60,8 @@ func (r *clientRecord) clone() *clientRecord {
 
 func decodeClient(rec Record) (*clientRecord, error) {
 	c := &clientRecord{}
-	if err := decodePublic(rec, c, func() int { return c.Format }, clientFormat); err != nil {
+	var err error
+	if c.unknown, err = decodePublic(rec, c, &c.Format, clientFormat); err != nil {
 		return nil, err
 	}
 	c.revision = rec.Revision
@@ -80,7 +82,7 @@ func (m *Manager) updateClient(ctx context.Context, cl *Client, change func(*cli
 		if !change(next) {
 			return current, nil
 		}
-		public, err := json.Marshal(next)
+		public, err := encodePublic(next, next.unknown)
 		if err != nil {
 			return nil, fmt.Errorf("encode client %s: %w", cl.Name, err)
 		}

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 )
 
-// grantFormat is the version of a grant's record. A replica reads the format before its own.
+// grantFormat is the format of a grant's record that this release writes.
+//
+// A release reads the formats before its own, and the one after it, so that replicas of two releases work side by side
+// while one takes the other's place. A new format adds members to the public part: a release that does not know them
+// keeps them, and the record's format, when it writes the record.
 const grantFormat = 1
 
 // Kinds of records; a key is the kind and an id.
@@ -50,8 +55,8 @@ func decodeTokens(b []byte) (tokens, error) {
 
 // record returns g as the Store keeps it.
 func (g *grant) record() (Record, error) {
-	g.Format = grantFormat
-	public, err := json.Marshal(g)
+	g.Format = max(g.Format, grantFormat)
+	public, err := encodePublic(g, g.unknown)
 	if err != nil {
 		return Record{}, fmt.Errorf("encode grant %s: %w", g.ID, err)
 	}
@@ -65,7 +70,8 @@ func (g *grant) record() (Record, error) {
 // decodeGrant reads a grant's record.
 func decodeGrant(r Record) (*grant, error) {
 	g := &grant{}
-	if err := decodePublic(r, g, func() int { return g.Format }, grantFormat); err != nil {
+	var err error
+	if g.unknown, err = decodePublic(r, g, &g.Format, grantFormat); err != nil {
 		return nil, err
 	}
 	if kindGrant+g.ID != r.Key {
@@ -79,16 +85,45 @@ func decodeGrant(r Record) (*grant, error) {
 	return g, nil
 }
 
-// decodePublic reads the public part of a record into v and checks that this replica knows its format.
-func decodePublic(r Record, v any, format func() int, newest int) error {
+// members are those of a record of the next format that this release does not know.
+type members map[string]json.RawMessage
+
+// decodePublic reads the public part of a record into v, a pointer to a struct, and checks that this release can read
+// its format: up to the one after newest, which is the one it writes.
+func decodePublic(r Record, v any, format *int, newest int) (members, error) {
 	if err := json.NewDecoder(bytes.NewReader(r.Public)).Decode(v); err != nil {
-		return fmt.Errorf("record %s is not JSON that esignd writes: %w", r.Key, ErrDamaged)
+		return nil, fmt.Errorf("record %s is not JSON that esignd writes: %w", r.Key, ErrDamaged)
 	}
-	if f := format(); f < 1 || f > newest {
-		return fmt.Errorf("record %s has format %d and this esignd reads up to %d; run a newer one: %w",
-			r.Key, f, newest, ErrDamaged)
+	if *format < 1 || *format > newest+1 {
+		return nil, fmt.Errorf("record %s has format %d and this esignd reads up to %d; run a newer one: %w",
+			r.Key, *format, newest+1, ErrDamaged)
 	}
-	return nil
+	if *format <= newest {
+		return nil, nil
+	}
+	var all members
+	if err := json.Unmarshal(r.Public, &all); err != nil {
+		return nil, fmt.Errorf("record %s is not JSON that esignd writes: %w", r.Key, ErrDamaged)
+	}
+	t := reflect.TypeOf(v).Elem()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		delete(all, name)
+	}
+	return all, nil
+}
+
+// encodePublic returns v as the public part of a record, with the members that this release does not know after its own.
+func encodePublic(v any, unknown members) ([]byte, error) {
+	public, err := json.Marshal(v)
+	if err != nil || len(unknown) == 0 {
+		return public, err
+	}
+	rest, err := json.Marshal(unknown)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(public[:len(public)-1], ','), rest[1:]...), nil
 }
 
 // clone returns a copy that can be changed without touching g.

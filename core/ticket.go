@@ -12,6 +12,9 @@ import (
 // mostStates is how many visits of one connect URL can be open at once; an older one gives way.
 const mostStates = 16
 
+// ticketFormat is the format of a ticket's record that this release writes; the rule is that of grantFormat.
+const ticketFormat = 1
+
 // ticket is an authorization in progress: there is one per grant. It never touches the grant, which may be active.
 type ticket struct {
 	Format   int      `json:"format"`
@@ -28,6 +31,7 @@ type ticket struct {
 	States []openState `json:"states,omitempty"`
 
 	secret   ticketSecret
+	unknown  members // of the next format
 	revision uint64
 }
 
@@ -55,7 +59,7 @@ func (m *Manager) readTicket(ctx context.Context, grant string) (*ticket, error)
 		return nil, fmt.Errorf("read the ticket of grant %s: %w", grant, err)
 	}
 	t := &ticket{}
-	if err := decodePublic(rec, t, func() int { return t.Format }, 1); err != nil {
+	if t.unknown, err = decodePublic(rec, t, &t.Format, ticketFormat); err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal(rec.Secret, &t.secret); err != nil {
@@ -69,8 +73,8 @@ func (m *Manager) readTicket(ctx context.Context, grant string) (*ticket, error)
 }
 
 func (m *Manager) writeTicket(ctx context.Context, t *ticket) error {
-	t.Format = 1
-	public, err := json.Marshal(t)
+	t.Format = max(t.Format, ticketFormat)
+	public, err := encodePublic(t, t.unknown)
 	if err != nil {
 		return fmt.Errorf("encode the ticket of grant %s: %w", t.Grant, err)
 	}

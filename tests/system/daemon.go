@@ -18,6 +18,7 @@ import (
 type Daemon struct {
 	program
 	Binaries Binaries
+	Program  string // which of them it is at its next start
 	Config   string // path
 	DataDir  string
 	Env      []string
@@ -53,7 +54,7 @@ func NewDaemon(t testing.TB, o Options) *Daemon {
 	t.Helper()
 	dir := t.TempDir()
 	d := &Daemon{
-		program: program{t: t, name: "esignd", output: &Output{}}, Binaries: o.Binaries,
+		program: program{t: t, name: "esignd", output: &Output{}}, Binaries: o.Binaries, Program: "esignd",
 		Config: filepath.Join(dir, "esignd.yaml"), DataDir: filepath.Join(dir, "data"), Public: FreeAddress(t), Admin: FreeAddress(t),
 	}
 	if o.NATS == nil {
@@ -124,7 +125,7 @@ func (d *Daemon) end() {
 // Launch starts the process and does not wait for it.
 func (d *Daemon) Launch() {
 	d.t.Helper()
-	d.launch(d.Env, d.Binaries.Path("esignd"), "serve", "--config", d.Config)
+	d.launch(d.Env, d.Binaries.Path(d.Program), "serve", "--config", d.Config)
 }
 
 // Start starts the process and waits until it is ready.

@@ -30,6 +30,8 @@ type Build struct {
 	Parallel int
 	// NATS builds nats-server too.
 	NATS bool
+	// Next builds NextRelease too.
+	Next bool
 	// NoRace leaves the race detector out of the daemon, whatever the tests have.
 	NoRace bool
 }
@@ -72,22 +74,27 @@ func run(m *testing.M, binaries *Binaries, b Build) (code int, err error) {
 }
 
 func (b Build) into(dir string) error {
-	daemon := []string{"build", "-o", dir + "/"}
+	var race []string
 	if Race && !b.NoRace {
-		daemon = append(daemon, "-race")
+		race = []string{"-race"}
 	}
-	others := []string{"build", "-o", dir + "/"}
+	others := []string{"-o", dir + "/"}
 	for _, vendor := range []string{"adobesign", "dropboxsign", "esignglobal"} {
 		others = append(others, module+"plugins/"+vendor+"/esignd-plugin-"+vendor)
 	}
-	builds := [][]string{append(daemon, module+"cmd/esignd"), others}
+	err := errors.Join(goBuild(append(race, "-o", dir+"/", module+"cmd/esignd")...), goBuild(others...))
 	if b.NATS {
-		builds = append(builds, []string{"build", "-o", filepath.Join(dir, natsServer), "github.com/nats-io/nats-server/v2"})
+		err = errors.Join(err, goBuild("-o", filepath.Join(dir, natsServer), "github.com/nats-io/nats-server/v2"))
 	}
-	for _, args := range builds {
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
-		}
+	if b.Next {
+		err = errors.Join(err, buildNext(dir, race...))
+	}
+	return err
+}
+
+func goBuild(args ...string) error {
+	if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
 	return nil
 }

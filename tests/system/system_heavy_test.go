@@ -13,7 +13,7 @@ import (
 
 var binaries system.Binaries
 
-func TestMain(m *testing.M) { system.Main(m, &binaries, system.Build{NATS: true}) }
+func TestMain(m *testing.M) { system.Main(m, &binaries, system.Build{NATS: true, Next: true}) }
 
 // Two daemons share a NATS server, alone or as a cluster; what one issued the other answers.
 func TestDaemonsShareAnExternalServer(t *testing.T) {
@@ -47,5 +47,23 @@ func TestDaemonsShareAnExternalServer(t *testing.T) {
 				t.Errorf("two daemons gave out %d tokens", len(tokens))
 			}
 		})
+	}
+}
+
+// A release and the one after it take turns at the same records.
+func TestTwoReleasesTakeTurns(t *testing.T) {
+	t.Parallel()
+	box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+	d := system.StartDaemon(t, system.Options{Binaries: binaries, Clients: []system.Registration{
+		{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"},
+	}})
+	for i, program := range []string{"esignd", system.NextRelease, "esignd", system.NextRelease} {
+		d.Stop()
+		d.Program = program
+		d.Start()
+		tok := system.Must(d.Dial().Refresh(t.Context(), client.Selector{Client: "robot"}))(t)
+		if status := system.CallAPI(t, tok); status != 200 || tok.Generation != uint64(i+1) {
+			t.Errorf("%s: generation %d; the vendor answers %d to the token", program, tok.Generation, status)
+		}
 	}
 }
