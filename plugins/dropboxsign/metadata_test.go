@@ -1,14 +1,13 @@
 package dropboxsign_test
 
 import (
-	"bytes"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/sdk/plugintest"
 )
 
 // No rotation, revocation, PKCE or end of a refresh token is documented. An answer without expires_in lives as long as the
@@ -34,20 +33,7 @@ func TestSettingsThatAreTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(meta.SettingsSchema))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	if err := compiler.AddResource("settings.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := compiler.Compile("settings.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for settings, ok := range map[string]bool{
+	plugintest.Settings(t, meta, []string{"api_key"}, map[string]bool{
 		`{}`: true,
 		`{"app_url":"https://app.hellosign.com","api_url":"https://api.hellosign.com","api_key":"k"}`: true,
 		`{"app_url":"http://127.0.0.1:4000","api_url":"http://localhost:4000/"}`:                      true,
@@ -56,16 +42,5 @@ func TestSettingsThatAreTaken(t *testing.T) {
 		`{"api_url":""}`:    false,
 		`{"api_kye":"k"}`:   false,
 		`{"api_key":["k"]}`: false,
-	} {
-		value, err := jsonschema.UnmarshalJSON(bytes.NewReader([]byte(settings)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Validate(value); (err == nil) != ok {
-			t.Errorf("%s: %v", settings, err)
-		}
-	}
-	if !schema.Properties["api_key"].WriteOnly {
-		t.Error("api_key is no secret")
-	}
+	})
 }

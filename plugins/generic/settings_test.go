@@ -1,7 +1,6 @@
 package generic_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -9,10 +8,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/generic"
+	"github.com/esignd/esignd/plugins/sdk/plugintest"
 )
 
 func metadata(t *testing.T) core.Metadata {
@@ -39,20 +38,7 @@ func TestMetadataSaysWhatIsSafeForAnyServer(t *testing.T) {
 }
 
 func TestSettingsSchema(t *testing.T) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(metadata(t).SettingsSchema))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	if err := compiler.AddResource("settings.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := compiler.Compile("settings.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for settings, ok := range map[string]bool{
+	plugintest.Settings(t, metadata(t), nil, map[string]bool{
 		`{}`:                                 false, // which server?
 		`{"issuer":"https://as.example/"}`:   true,
 		`{"token_url":"https://as.example"}`: true,
@@ -75,15 +61,7 @@ func TestSettingsSchema(t *testing.T) {
 		`{"issuer":"https://as.example","resource":"https://api.example"}`:                          true,
 		`{"issuer":"https://as.example","resource":"https://api.example#f"}`:                        false,
 		`{"issuer":"https://as.example","isuer":"https://as.example"}`:                              false,
-	} {
-		value, err := jsonschema.UnmarshalJSON(strings.NewReader(settings))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Validate(value); (err == nil) != ok {
-			t.Errorf("%s: %v", settings, err)
-		}
-	}
+	})
 }
 
 func TestEverySettingIsDescribedAndItsDefaultIsWhatTheAdapterDoes(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
+	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -111,6 +113,38 @@ func checkProperty(r *recorder, name string, p *jsonschema.Schema) {
 	}
 	if p.Validate(*p.Default) != nil {
 		r.errorf("the default of %s does not pass its own schema", name)
+	}
+}
+
+// Settings checks an adapter's schema of settings: that each is described, which are secrets, and which JSON documents
+// esignd takes, and which not.
+func Settings(t testing.TB, m core.Metadata, secrets []string, taken map[string]bool) {
+	t.Helper()
+	schema, err := compile(m.SettingsSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hidden []string
+	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
+		p := target(schema.Properties[name])
+		if p.Description == "" {
+			t.Errorf("%s has no description", name)
+		}
+		if p.WriteOnly {
+			hidden = append(hidden, name)
+		}
+	}
+	if !slices.Equal(hidden, secrets) {
+		t.Errorf("the secrets are %q, not %q", hidden, secrets)
+	}
+	for document, ok := range taken {
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(document))
+		if err != nil {
+			t.Fatalf("%s: %v", document, err)
+		}
+		if err := schema.Validate(value); (err == nil) != ok {
+			t.Errorf("%s: %v", document, err)
+		}
 	}
 }
 
