@@ -102,7 +102,8 @@ nats-cli: ## Build the nats command line into .ci/tools/bin
 
 .PHONY: clean
 clean: ## Remove what was built, and the tools
-	rm -rf bin .ci/tools plugins/generic/testdata/oidcprovider/node_modules
+	rm -rf bin .ci/tools
+	find . -name node_modules -prune -exec rm -rf {} +
 
 # Each tool leaves a stamp with its version, so that a new version above is fetched.
 

@@ -17,7 +17,7 @@ import (
 )
 
 // natsCLI returns the stock nats command: that of NATS_CLI, the one on the PATH, or the one that tests/natscli pins.
-func natsCLI(t *testing.T) string {
+func natsCLI(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("NATS_CLI")
 	if path == "" {
