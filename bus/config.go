@@ -75,7 +75,12 @@ type Keys struct {
 	// Wrap is the key that the keyset is wrapped with: 32 bytes in base64 or hexadecimal. Empty, with the embedded
 	// server: the keyset lies unwrapped, readable by the owner of the file alone, and a warning says so.
 	Wrap core.Secret
+	// Wrapper takes the place of Wrap where it is set.
+	Wrapper Wrapper
 }
+
+// wrapped reports whether the keyset does not lie in the clear.
+func (k Keys) wrapped() bool { return k.Wrapper != nil || !k.Wrap.IsZero() }
 
 // withDefaults checks c and fills what was left out.
 func (c Config) withDefaults() (Config, error) {
@@ -118,7 +123,7 @@ func (c Config) checkExternal() error {
 			return errors.New("nats.url is not a URL such as nats://host:4222")
 		}
 	}
-	if c.Keys.Wrap.IsZero() || c.Keys.Keyset == "" {
+	if !c.Keys.wrapped() || c.Keys.Keyset == "" {
 		return errors.New("an external NATS server needs keys of yours: set keys.keyset to a file that all replicas " +
 			"share, and keys.wrap to 32 random bytes in base64 (openssl rand -base64 32)")
 	}

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/esignd/esignd/core"
@@ -162,7 +165,7 @@ func TestOneDamagedRecordDoesNotStopTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	value := mustEncode(t, ses.keys, "grant.g_1", core.Record{Public: []byte(`{}`), Secret: []byte("token")})
+	value := mustEncode(t, ses.keys.now.Load(), "grant.g_1", core.Record{Public: []byte(`{}`), Secret: []byte("token")})
 	value[len(value)-6] ^= 1
 	if _, err := ses.js.Publish(testContext(t), recordPrefix+"grant.g_1", value); err != nil {
 		t.Fatal(err)
@@ -207,5 +210,49 @@ func TestWrapKeyMayBeWrittenInAnyUsualForm(t *testing.T) {
 	}
 	if _, err := parseWrapKey(core.NewSecret("hunter2")); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a wrong key: %v, want an error that does not show it", err)
+	}
+}
+
+// remoteWrapper stands for a key management service.
+type remoteWrapper struct {
+	Wrapper
+	down  atomic.Bool
+	calls atomic.Int32
+}
+
+func (w *remoteWrapper) DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error) {
+	w.calls.Add(1)
+	if w.down.Load() {
+		return nil, errors.New("unreachable")
+	}
+	return w.Wrapper.DecryptWithContext(ctx, ciphertext, associatedData)
+}
+
+func TestKeysetIsWrappedByWhatImplementsWrapper(t *testing.T) {
+	local, err := newLocalWrapper(wrapOf(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kms := &remoteWrapper{Wrapper: local}
+	cfg := embeddedConfig(t.TempDir())
+	cfg.Keys.Wrapper = kms
+	b := openBus(t, cfg)
+	for range 20 {
+		put(t, b.Store(), core.Record{Key: "grant." + rand.Text(), Public: []byte(`{}`), Secret: []byte("token")})
+	}
+	if n := kms.calls.Load(); n != 1 {
+		t.Errorf("it was asked %d times, want once for the keyset", n)
+	}
+	kms.down.Store(true)
+	if _, err := b.RotateKeys(testContext(t), nil); err == nil {
+		t.Error("the keys were rotated without what wraps them")
+	}
+	put(t, b.Store(), core.Record{Key: "grant.g_1", Public: []byte(`{}`), Secret: []byte("token")})
+	kms.down.Store(false)
+	rotate(t, b)
+	closeBus(t, b)
+	b = openBus(t, cfg)
+	if r, err := b.Store().Get(testContext(t), "grant.g_1"); err != nil || string(r.Secret) != "token" {
+		t.Errorf("read %q: %v", r.Secret, err)
 	}
 }

@@ -76,17 +76,25 @@ func (s *sealer) decode(key string, value []byte) (public, secret []byte, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(e.Sealed) == 0 {
-		return e.Public, nil, nil
-	}
-	if !s.knows(e.Sealed) {
-		return nil, nil, fmt.Errorf("record %s is sealed with a key that is not in the keyset: %w", key, core.ErrDamaged)
-	}
-	secret, err = s.aead.Decrypt(e.Sealed, associatedData(e.Format, key, e.Public))
-	if err != nil {
-		return nil, nil, fmt.Errorf("record %s does not unseal: it was changed by another hand: %w", key, core.ErrDamaged)
+	if secret, err = s.unseal(key, e); err != nil {
+		return nil, nil, err
 	}
 	return e.Public, secret, nil
+}
+
+// unseal returns the secret part of a record that was read, nil where it has none.
+func (s *sealer) unseal(key string, e envelope) ([]byte, error) {
+	if len(e.Sealed) == 0 {
+		return nil, nil
+	}
+	if !s.knows(e.Sealed) {
+		return nil, fmt.Errorf("record %s is sealed with a key that is not in the keyset: %w", key, core.ErrDamaged)
+	}
+	secret, err := s.aead.Decrypt(e.Sealed, associatedData(e.Format, key, e.Public))
+	if err != nil {
+		return nil, fmt.Errorf("record %s does not unseal: it was changed by another hand: %w", key, core.ErrDamaged)
+	}
+	return secret, nil
 }
 
 // associatedData binds a sealed secret to its record: format, key and public part. A key holds no newline.

@@ -21,7 +21,7 @@ type session struct {
 
 	closing chan struct{} // closed when close begins
 
-	keys    *sealer
+	keys    *keyring
 	records jetstream.Stream
 	events  jetstream.Stream
 	timers  jetstream.Stream
@@ -49,7 +49,10 @@ func (s *session) open(ctx context.Context, cfg Config) (err error) {
 	if err := s.openKeys(ctx, file); err != nil {
 		return err
 	}
-	return s.openStreams(ctx)
+	if err := s.openStreams(ctx); err != nil {
+		return err
+	}
+	return s.answerRollCalls()
 }
 
 func (s *session) connect(ctx context.Context) (err error) {
@@ -100,25 +103,30 @@ func (s *session) openStreams(ctx context.Context) (err error) {
 
 // openKeys reads the keyset and sees that it is the one that the records are sealed with. Where there is no keyset it
 // makes one, unless there are records already.
-func (s *session) openKeys(ctx context.Context, file *keyFile) (err error) {
+func (s *session) openKeys(ctx context.Context, file *keyFile) error {
 	found, err := s.samples(ctx)
 	if err != nil {
 		return err
 	}
-	s.keys, err = file.read()
+	s.keys = &keyring{file: file}
+	err = s.keys.reload(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		if found.any {
 			return fmt.Errorf("there is no keyset at %s, and there are records that were written with one: restore the file; "+
 				"nothing was changed", file.path)
 		}
-		s.keys, err = file.generate()
-		return err
+		if err = file.generate(ctx); err == nil {
+			err = s.keys.reload(ctx)
+		}
 	}
 	if err != nil {
 		return err
 	}
+	if file.wrap == nil {
+		file.warnClear()
+	}
 	for _, b := range found.sealed {
-		if s.keys.knows(b) {
+		if s.keys.now.Load().knows(b) {
 			return nil
 		}
 	}

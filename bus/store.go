@@ -18,6 +18,9 @@ const (
 	// operationHeader marks a removed record, as NATS key-value buckets do.
 	operationHeader = "KV-Operation"
 	operationPurge  = "PURGE"
+
+	// writtenHeader is on a record that was sealed anew: when it was written, by which a token's age counts.
+	writtenHeader = "Esignd-Written"
 )
 
 // store is the core.Store on a stream that has the shape of a key-value bucket.
@@ -41,7 +44,7 @@ func (s store) Get(ctx context.Context, key string) (core.Record, error) {
 	if err != nil {
 		return core.Record{}, fmt.Errorf("read record %s: %w", key, err)
 	}
-	r := core.Record{Key: key, Revision: msg.Sequence, Time: msg.Time}
+	r := core.Record{Key: key, Revision: msg.Sequence, Time: writtenAt(msg.Header, msg.Time)}
 	r.Public, r.Secret, err = ses.keys.decode(key, msg.Data)
 	return r, err
 }
@@ -142,6 +145,14 @@ func isConflict(err error) bool {
 // isMarker reports whether a message stands for a removed record: ours, a NATS tool's, or the server's own after a TTL.
 func isMarker(h nats.Header) bool {
 	return h.Get(operationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != ""
+}
+
+// writtenAt returns when a record was written. That is when it was stored, unless it was only sealed anew since.
+func writtenAt(h nats.Header, stored time.Time) time.Time {
+	if at, err := time.Parse(time.RFC3339Nano, h.Get(writtenHeader)); err == nil && at.Before(stored) {
+		return at
+	}
+	return stored
 }
 
 // setTTL writes whole seconds, rounded up, which is what the server counts in.

@@ -113,7 +113,7 @@ func TestStoreTellsDamageByKeyAndGoesOn(t *testing.T) {
 		"grant.empty":   nil,
 		"grant.later":   []byte(`{"v":2,"public":{}}`),
 		"grant.other":   value, // sealed for another key
-		"grant.changed": bytes.Replace(mustEncode(t, ses.keys, "grant.changed", whole), []byte("active"), []byte("revoke"), 1),
+		"grant.changed": bytes.Replace(mustEncode(t, ses.keys.now.Load(), "grant.changed", whole), []byte("active"), []byte("revoke"), 1),
 	}
 	for key, v := range damaged {
 		if _, err := ses.js.PublishMsg(ctx, &nats.Msg{Subject: recordPrefix + key, Data: v}); err != nil {

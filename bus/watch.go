@@ -276,7 +276,10 @@ func (w *watch) tell(m jetstream.Msg, meta *jetstream.MsgMetadata) {
 		return
 	}
 	w.known[key] = sequence
-	u := core.Update{Record: core.Record{Key: key, Revision: sequence, Time: meta.Timestamp}, Live: live}
+	written := writtenAt(m.Headers(), meta.Timestamp)
+	// A record that was sealed anew just now was written before: its age does not begin here.
+	live = live && written.Equal(meta.Timestamp)
+	u := core.Update{Record: core.Record{Key: key, Revision: sequence, Time: written}, Live: live}
 	u.Record.Public, u.Record.Secret, u.Err = w.ses.keys.decode(key, m.Data())
 	w.fn(u)
 }

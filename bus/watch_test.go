@@ -250,7 +250,7 @@ func TestWatchReadsManyRecords(t *testing.T) {
 	}
 	for i := range many {
 		key := fmt.Sprintf("grant.g_%d", i)
-		value := mustEncode(t, ses.keys, key, core.Record{Public: []byte(`{}`), Secret: []byte("token")})
+		value := mustEncode(t, ses.keys.now.Load(), key, core.Record{Public: []byte(`{}`), Secret: []byte("token")})
 		if _, err := async.PublishAsync(recordPrefix+key, value, jetstream.WithStallWait(30*time.Second)); err != nil {
 			t.Fatal(err)
 		}
