@@ -14,6 +14,7 @@ import (
 	"go.uber.org/fx/fxevent"
 
 	"github.com/esignd/esignd/bus"
+	"github.com/esignd/esignd/control"
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
 	"github.com/esignd/esignd/telemetry"
@@ -23,8 +24,8 @@ import (
 // Module is the daemon for a program that is wired with fx. It needs a [Config] (fx.Supply), and provides the
 // *core.Manager, the *bus.Bus and the *host.Set, so that the program can use the engine it embeds.
 var Module = fx.Module("esignd",
-	fx.Provide(check, newTelemetry, newLogger, newBus, newPlugins, newManager, newService, newWeb),
-	fx.Invoke(func(*bus.Service, *web.Server) {}),
+	fx.Provide(check, newTelemetry, newLogger, newBus, newPlugins, newManager, newService, newControl, newWeb),
+	fx.Invoke(func(*bus.Service, *control.Server, *web.Server) {}),
 )
 
 // Daemon is a daemon that is not wired into anything else.

@@ -27,6 +27,7 @@ type cli struct {
 	Token   tokenCommands  `cmd:"" help:"Get, refresh or revoke a token."`
 	Grants  grantsCommands `cmd:"" help:"List, show, import or forget grants."`
 	Events  eventsCommand  `cmd:"" help:"Follow the events of a tenant."`
+	Keys    keysCommands   `cmd:"" help:"Show, rotate or wrap anew the keys that seal what is stored."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
