@@ -8,7 +8,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/esignd/esignd/bus"
-	"github.com/esignd/esignd/control"
+	"github.com/esignd/esignd/web/control"
 )
 
 // newControl answers the commands that ask the daemon of this machine. It needs the bus, which holds the lock of data_dir.

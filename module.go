@@ -14,11 +14,11 @@ import (
 	"go.uber.org/fx/fxevent"
 
 	"github.com/esignd/esignd/bus"
-	"github.com/esignd/esignd/control"
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
 	"github.com/esignd/esignd/telemetry"
 	"github.com/esignd/esignd/web"
+	"github.com/esignd/esignd/web/control"
 )
 
 // Module is the daemon for a program that is wired with fx. It needs a [Config] (fx.Supply), and provides the

@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/esignd/esignd/control"
+	"github.com/esignd/esignd/web/control"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
