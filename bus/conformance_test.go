@@ -7,6 +7,19 @@ import (
 	"github.com/esignd/esignd/core/storetest"
 )
 
+func TestPublisherConforms(t *testing.T) {
+	t.Run("embedded", func(t *testing.T) {
+		storetest.RunPublisher(t, func(t *testing.T) core.Publisher {
+			return openBus(t, embeddedConfig(t.TempDir())).Publisher()
+		})
+	})
+	t.Run("external", func(t *testing.T) {
+		storetest.RunPublisher(t, func(t *testing.T) core.Publisher {
+			return openBus(t, externalConfig(t, startExternal(t, nil).ClientURL())).Publisher()
+		})
+	})
+}
+
 func TestStoreConforms(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) core.Store {

@@ -38,22 +38,28 @@ func (p publisher) Publish(ctx context.Context, e core.Event) error {
 	return nil
 }
 
-// LastID reads the last message on the event's subject.
-func (p publisher) LastID(ctx context.Context, e core.Event) (string, error) {
+// Last reads the last message on the event's subject, or on those of every type.
+func (p publisher) Last(ctx context.Context, e core.Event) (core.Event, error) {
 	ses, err := p.bus.opened()
 	if err != nil {
-		return "", err
+		return core.Event{}, err
 	}
-	subject, err := wire.EventSubject(p.bus.cfg.Prefix, e)
+	subject, err := wire.LastEventSubject(p.bus.cfg.Prefix, e)
 	if err != nil {
-		return "", fmt.Errorf("look for the last event: %w", err)
+		return core.Event{}, fmt.Errorf("look for the last event: %w", err)
 	}
 	m, err := ses.events.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return "", nil
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return core.Event{}, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read the last event on %s: %w", subject, err)
+		return core.Event{}, fmt.Errorf("read the last event on %s: %w", subject, err)
 	}
-	return m.Header.Get(jetstream.MsgIDHeader), nil
+	last, err := wire.DecodeEvent(m.Data)
+	if err != nil {
+		// Another hand wrote it: it says nothing of the grant.
+		p.bus.log.Warn("the last event on a subject is not one of ours", "subject", subject, "error", err)
+		return core.Event{ID: m.Header.Get(jetstream.MsgIDHeader)}, nil
+	}
+	return last, nil
 }

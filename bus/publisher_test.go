@@ -18,8 +18,8 @@ func testEvent(id string) core.Event {
 func TestEventPublishedTwiceIsStoredOnce(t *testing.T) {
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	p, ctx := b.Publisher(), testContext(t)
-	if id, err := p.LastID(ctx, testEvent("")); err != nil || id != "" {
-		t.Errorf("before any event the last is %q, %v", id, err)
+	if last, err := p.Last(ctx, testEvent("")); err != nil || last.ID != "" {
+		t.Errorf("before any event the last is %q, %v", last.ID, err)
 	}
 	for range 2 {
 		if err := p.Publish(ctx, testEvent("e1")); err != nil {
@@ -47,12 +47,12 @@ func TestEventPublishedTwiceIsStoredOnce(t *testing.T) {
 	if err := p.Publish(ctx, testEvent("e2")); err != nil {
 		t.Fatal(err)
 	}
-	if id, err := p.LastID(ctx, testEvent("")); err != nil || id != "e2" {
-		t.Errorf("the last event is %q, %v; want e2", id, err)
+	if last, err := p.Last(ctx, testEvent("")); err != nil || last.ID != "e2" {
+		t.Errorf("the last event is %q, %v; want e2", last.ID, err)
 	}
 	other := testEvent("")
 	other.Grant = ""
-	if id, err := p.LastID(ctx, other); err != nil || id != "" {
-		t.Errorf("the last event of no grant is %q, %v", id, err)
+	if last, err := p.Last(ctx, other); err != nil || last.ID != "" {
+		t.Errorf("the last event of no grant is %q, %v", last.ID, err)
 	}
 }

@@ -62,7 +62,7 @@ func readEnvelope(key string, value []byte) (envelope, error) {
 		return e, fmt.Errorf("record %s is not in a form that esignd writes: %w", key, core.ErrDamaged)
 	}
 	if e.Format > recordFormat {
-		return e, fmt.Errorf("record %s is of format %d, from a later esignd than this one: %w", key, e.Format, core.ErrDamaged)
+		return e, fmt.Errorf("record %s is of format %d, from a later esignd than this one: %w", key, e.Format, core.ErrLaterFormat)
 	}
 	if e.Format < 1 {
 		return e, fmt.Errorf("record %s has no format: %w", key, core.ErrDamaged)

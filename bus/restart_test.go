@@ -114,8 +114,8 @@ func checkFilled(t *testing.T, b *Bus) {
 			t.Errorf("record %d: %s, revision %d", i, r.Public, r.Revision)
 		}
 	}
-	if id, err := b.Publisher().LastID(ctx, testEvent("")); err != nil || id != "e1" {
-		t.Errorf("last event %q, %v; want e1", id, err)
+	if last, err := b.Publisher().Last(ctx, testEvent("")); err != nil || last.ID != "e1" {
+		t.Errorf("last event %q, %v; want e1", last.ID, err)
 	}
 	armed, err := b.Timers().Armed(ctx)
 	if err != nil {

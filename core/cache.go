@@ -14,6 +14,8 @@ type entry struct {
 	seen time.Time
 	// first is when this replica first saw this revision: a claim is dead when it stood unchanged for its duration.
 	first time.Time
+	// caughtUp says that the record, or one before it here, was compared with the last event about the grant.
+	caughtUp bool
 }
 
 // ageNow is the access token's age.
@@ -161,6 +163,7 @@ func (c *cache) setLocked(g *grant, age time.Duration, seen time.Time) *entry {
 		age, seen = max(0, old.age), old.seen
 	}
 	e := &entry{g: g, age: age, seen: seen, first: time.Now()}
+	e.caughtUp = old != nil && old.caughtUp && old.g.Generation <= g.Generation
 	c.grants[g.ID] = e
 	if ch := c.waiting[g.ID]; ch != nil {
 		close(ch)

@@ -260,7 +260,7 @@ func (m *Manager) applyConsent(g *grant, r result) {
 	}
 	g.Scope, g.APIBaseURL, g.AccountID, g.TokenType = nil, "", "", ""
 	g.RevocationOwed, g.RevocationReason, g.ForgetOwed = false, "", false
-	g.tokens, g.Uncertain, g.Rotating = tokens{}, false, false
+	g.tokens, g.Uncertain, g.Restored, g.Rotating = tokens{}, false, false, false
 	if r.kind == byImport {
 		g.tokens.Imported = r.presented
 	}
@@ -295,7 +295,7 @@ func (m *Manager) applyTokens(ctx context.Context, g *grant, r result, reason st
 	g.Age = time.Since(r.sent)
 	g.CommitAge = g.Age
 	g.IssuedAt = m.now().Add(-g.Age).Truncate(time.Millisecond)
-	g.Uncertain, g.Expiring, g.VendorRevoked = false, false, false
+	g.Uncertain, g.Restored, g.Expiring, g.VendorRevoked = false, false, false, false
 	g.Failures = m.afterTokens(g, r)
 	if on == causeIssue {
 		g.owe(m.event(ctx, TokenIssued, reason))
@@ -390,7 +390,7 @@ func (m *Manager) die(ctx context.Context, g *grant, reason string) error {
 	g.Reason, g.Attempt = reason, nil
 	g.Failures.Next = time.Time{}
 	g.owe(m.event(ctx, GrantReauthorizationRequired, reason))
-	g.tokens, g.Uncertain = tokens{}, false
+	g.tokens, g.Uncertain, g.Restored = tokens{}, false, false
 	return nil
 }
 

@@ -122,11 +122,11 @@ func (s speaker) Publish(ctx context.Context, e core.Event) error {
 	return s.pass(ctx, "after publish")
 }
 
-func (s speaker) LastID(ctx context.Context, e core.Event) (string, error) {
+func (s speaker) Last(ctx context.Context, e core.Event) (core.Event, error) {
 	if s.dead() {
-		return "", errCrashed
+		return core.Event{}, errCrashed
 	}
-	return s.fleet.publisher.LastID(ctx, e)
+	return s.fleet.publisher.Last(ctx, e)
 }
 
 // clock is the timers as one replica reaches them.

@@ -67,8 +67,8 @@ func (m *Manager) isOut(ctx context.Context, debts []Event) bool {
 	if m.now().Sub(debts[0].Time) <= claimDuration {
 		return false
 	}
-	last, err := m.publisher.LastID(ctx, debts[0])
-	return err == nil && slices.ContainsFunc(debts, func(e Event) bool { return e.ID == last })
+	last, err := m.publisher.Last(ctx, debts[0])
+	return err == nil && slices.ContainsFunc(debts, func(e Event) bool { return e.ID == last.ID })
 }
 
 // publishOne publishes one event.

@@ -63,7 +63,7 @@ type Event struct {
 type Publisher interface {
 	// Publish returns nil once the event is stored. Publishing an event again within ten minutes stores it once.
 	Publish(ctx context.Context, e Event) error
-	// LastID returns the id of the last event that was published of e's type about e's grant, client and tenant,
-	// and "" where there is none.
-	LastID(ctx context.Context, e Event) (string, error)
+	// Last returns the last event that was published about e's grant, client and tenant: of e's type, or of any where e
+	// has none. It has no ID where there is none.
+	Last(ctx context.Context, e Event) (Event, error)
 }

@@ -125,6 +125,9 @@ type grant struct {
 	Rotating bool `json:"rotating,omitempty"`
 	// Uncertain says that a call with this refresh token has an unknown outcome and the vendor rotates.
 	Uncertain bool `json:"uncertain,omitempty"`
+	// Restored says that the record comes from a backup, or was found older than what was told of the grant: its refresh
+	// token may have been presented since, and is presented once more, whatever the vendor.
+	Restored bool `json:"restored,omitempty"`
 	// Expiring says that token.expiring is owed or was published for this generation.
 	Expiring bool `json:"expiring,omitempty"`
 

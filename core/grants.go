@@ -219,7 +219,7 @@ func (m *Manager) info(e *entry) GrantInfo {
 	if !g.tokens.Access.IsZero() && g.State != Revoked {
 		i.IssuedAt, i.ExpiresAt = g.IssuedAt, g.expiresAt()
 	}
-	if g.Uncertain {
+	if g.doubtful() {
 		i.Warnings = append(i.Warnings, WarnOutcomeUnknown)
 	}
 	if g.RevocationOwed {

@@ -167,14 +167,14 @@ func cloneRecord(r Record) Record {
 type MemoryPublisher struct {
 	mu   sync.Mutex
 	seen map[string]time.Time // when each event was published, by id
-	last map[[4]string]string
+	last map[[4]string]Event  // of each type, and of any
 	fns  []func(Event)
 }
 
 // NewMemoryPublisher returns a publisher that calls each of fns with each event, once and in order. The functions
 // must not block.
 func NewMemoryPublisher(fns ...func(Event)) *MemoryPublisher {
-	return &MemoryPublisher{seen: map[string]time.Time{}, last: map[[4]string]string{}, fns: fns}
+	return &MemoryPublisher{seen: map[string]time.Time{}, last: map[[4]string]Event{}, fns: fns}
 }
 
 // dedupWindow is how long a publisher knows an event again.
@@ -192,21 +192,23 @@ func (p *MemoryPublisher) Publish(ctx context.Context, e Event) error {
 		return nil
 	}
 	p.seen[e.ID] = time.Now()
-	p.last[subjectOf(e)] = e.ID
+	p.last[subjectOf(e, e.Type)], p.last[subjectOf(e, "")] = e, e
 	for _, fn := range p.fns {
 		fn(e)
 	}
 	return nil
 }
 
-// LastID implements Publisher.
-func (p *MemoryPublisher) LastID(ctx context.Context, e Event) (string, error) {
+// Last implements Publisher.
+func (p *MemoryPublisher) Last(ctx context.Context, e Event) (Event, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.last[subjectOf(e)], ctx.Err()
+	return p.last[subjectOf(e, e.Type)], ctx.Err()
 }
 
-func subjectOf(e Event) [4]string { return [4]string{e.Tenant, string(e.Type), e.Client, e.Grant} }
+func subjectOf(e Event, t EventType) [4]string {
+	return [4]string{e.Tenant, string(t), e.Client, e.Grant}
+}
 
 // MemoryTimers are Timers that are gone with the process.
 type MemoryTimers struct {

@@ -10,3 +10,7 @@ import (
 func TestMemoryStoreIsAStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) core.Store { return core.NewMemoryStore() })
 }
+
+func TestMemoryPublisherIsAPublisher(t *testing.T) {
+	storetest.RunPublisher(t, func(*testing.T) core.Publisher { return core.NewMemoryPublisher() })
+}

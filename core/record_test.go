@@ -32,7 +32,7 @@ func goldenRecords() map[string]any {
 		Format: grantFormat, ID: "g_1", Tenant: "acme", Client: "main", Vendor: "adobesign", Account: "a@example.com", State: Active, Reason: "invalid_grant",
 		Forgotten: true, Consent: "c1", ConsentedAt: day, ConsentExpiresAt: day, ConsentNotice: 30, Generation: 7, Scope: []string{"sign"}, TokenType: "Bearer",
 		APIBaseURL: "https://api.na1.adobesign.com", AccountID: "id-1", Lifetime: time.Hour, Age: time.Minute, IssuedAt: day, CommitAge: time.Second, Rotating: true,
-		Uncertain: true, Expiring: true, Attempt: &try, Settled: "a0",
+		Uncertain: true, Restored: true, Expiring: true, Attempt: &try, Settled: "a0",
 		Failures:       failures{Count: 2, Code: "timeout", First: day, Unproven: 1, Next: day},
 		RevocationOwed: true, RevocationReason: "left", Ends: 1, VendorRevoked: true, ForgetOwed: true, Debts: []Event{owed}, LastEvent: TokenExpiring, LastEventAt: day,
 	}

@@ -106,6 +106,13 @@ func (m *Manager) refresh(ctx context.Context, t *target, d demand) (*entry, err
 		if err != nil {
 			return nil, err
 		}
+		past, err := m.catchUp(ctx, e)
+		if past || errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
 		e, err = m.attempt(ctx, t, e, a)
 		if errors.Is(err, ErrConflict) {
 			continue
@@ -165,7 +172,7 @@ func (m *Manager) decide(ctx context.Context, t *target, e *entry, d demand) (*a
 		return nil, &VendorError{Outcome: NotSent, Code: CodeUnsupportedGrantType, Detail: "grant type " + string(m.grantTypeFor(cl))}
 	}
 	a := &attempt{ID: randomID(), Owner: m.owner, Duration: claimDuration, reported: d.reported}
-	if g.Uncertain && m.rotates(g, cl, md) {
+	if m.lastTryOnly(g, cl, md) {
 		if e.left() > minTTLFor(g.Lifetime) && !d.reported {
 			return nil, errNotNow // the token lives: the last try can wait
 		}

@@ -81,7 +81,7 @@ func (m *Manager) startRevocation(ctx context.Context, g *grant, reason string, 
 		return false, err
 	}
 	g.Reason, g.RevocationReason, g.ForgetOwed = reason, reason, forget
-	g.Attempt, g.Failures, g.Uncertain = nil, failures{}, false
+	g.Attempt, g.Failures, g.Uncertain, g.Restored = nil, failures{}, false, false
 	g.RevocationOwed = !g.tokens.Access.IsZero() || !g.tokens.Refresh.IsZero()
 	if !g.RevocationOwed && had {
 		g.owe(m.revokedEvent(ctx, g, false))

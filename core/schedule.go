@@ -161,7 +161,7 @@ func (m *Manager) planRefresh(e *entry, cl *Client, md Metadata, w *wakes) (step
 	switch {
 	case g.tokens.Access.IsZero():
 		wait = 0
-	case g.Uncertain && m.rotates(g, cl, md):
+	case m.lastTryOnly(g, cl, md):
 		wait = e.left() - minTTLFor(g.Lifetime)
 	case cl.Policy == Lazy:
 		if until := expiringAt(g) - e.ageNow(); !g.Expiring && until <= dueSlack {

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -13,8 +14,11 @@ var (
 	// ErrConflict is returned by Put and Delete where the record's revision is not the one given. The caller
 	// reads again and decides anew.
 	ErrConflict = errors.New("core: the record was changed by another")
-	// ErrDamaged is returned by Get where the record cannot be read or unsealed. It is kept as it is.
+	// ErrDamaged is returned by Get where the record cannot be read or unsealed, with its Key and Revision. It is kept as
+	// it is.
 	ErrDamaged = errors.New("core: the record is damaged or sealed with another key")
+	// ErrLaterFormat is an ErrDamaged of a record that a later release wrote. Restoring a backup does not replace it.
+	ErrLaterFormat = fmt.Errorf("core: the record is of a later format: %w", ErrDamaged)
 )
 
 // Record is one entry of a Store.

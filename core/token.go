@@ -112,7 +112,7 @@ func (e *entry) token() Token {
 		ExpiresIn: e.left().Truncate(time.Second), Scope: slices.Clone(g.Scope), APIBaseURL: g.APIBaseURL,
 		Generation: g.Generation,
 	}
-	if g.Uncertain {
+	if g.doubtful() {
 		t.Warnings = append(t.Warnings, WarnOutcomeUnknown)
 	}
 	return t

@@ -96,6 +96,17 @@ func EventSubject(prefix string, e core.Event) (string, error) {
 	return TenantEvents(prefix, e.Tenant, "") + "." + string(e.Type) + "." + e.Vendor + "." + grant, nil
 }
 
+// LastEventSubject returns the subject of the events of e's type about e's grant, and where e has no type the filter of
+// all types.
+func LastEventSubject(prefix string, e core.Event) (string, error) {
+	if e.Type != "" {
+		return EventSubject(prefix, e)
+	}
+	e.Type = core.TokenIssued // any
+	subject, err := EventSubject(prefix, e)
+	return strings.Replace(subject, "."+string(e.Type)+".", ".*.*.", 1), err
+}
+
 // TenantEvents returns <prefix>.event.<tenant>, followed by a dot and rest where rest is not empty. With the rest ">"
 // it is the filter of all the tenant's events.
 func TenantEvents(prefix, tenant, rest string) string {
