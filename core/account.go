@@ -147,12 +147,17 @@ func unableTo(cl *Client, what string) error {
 
 // callForAccount calls a vendor about an account: within a slot, and through the breaker of the client.
 func (m *Manager) callForAccount(ctx context.Context, cl *Client, do func(context.Context) error) error {
-	release, err := m.takeSlot(ctx, cl)
+	release, err := m.takeCallerSlot(ctx, cl)
 	if err != nil {
 		return err
 	}
 	defer release()
-	return m.callVendor(ctx, cl, do)
+	sent := time.Now()
+	err = m.callVendor(ctx, cl, nil, do)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		m.noteFailure(ctx, cl, sent, AsVendorError(err), false)
+	}
+	return err
 }
 
 // accountError is what a caller gets whose question about an account failed. A refusal is of the question, unless it is
@@ -162,7 +167,6 @@ func (m *Manager) accountError(ctx context.Context, cl *Client, err error) error
 		return unableTo(cl, "do this")
 	}
 	v := AsVendorError(err)
-	m.noteFailure(ctx, cl, v, false)
 	switch {
 	case v.Outcome == NotSent && v.Code == CodeInvalidRequest:
 		return &Error{Code: InvalidRequest, Reason: v.Code, Description: v.Detail, err: v}

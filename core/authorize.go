@@ -260,13 +260,13 @@ func (m *Manager) redeem(ctx context.Context, in *inFlight, params url.Values) (
 	if cb.Denied != "" {
 		return nil, m.denied(ctx, t, cb.Denied)
 	}
-	release, err := m.takeSlot(ctx, cl)
+	release, err := m.takeCallerSlot(ctx, cl)
 	if err != nil {
 		return nil, m.authorizationFailed(ctx, t, AsVendorError(err))
 	}
 	defer release()
 	r := m.newConsent(byExchange, t, md)
-	r.response, r.failure = m.callToken(ctx, cl, adapter, TokenRequest{
+	r.response, r.failure = m.callToken(ctx, cl, nil, adapter, TokenRequest{
 		Client: cl.Credentials, GrantType: AuthorizationCode, Code: cb.Code, RedirectURI: in.state.RedirectURI,
 		State: NewSecret(in.value), CodeVerifier: pkce(md, in.verifier), Scope: in.state.Scopes, APIBaseURL: cb.APIBaseURL,
 	})

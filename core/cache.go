@@ -29,6 +29,14 @@ func (e *entry) left() time.Duration {
 	return e.g.Lifetime - e.ageNow()
 }
 
+// ends is when the access token ends, by the monotonic clock; the zero time where there is none.
+func (e *entry) ends() time.Time {
+	if e.g.tokens.Access.IsZero() {
+		return time.Time{}
+	}
+	return e.seen.Add(e.g.Lifetime - e.age)
+}
+
 // edit returns a copy of the grant to be changed and written, with the token's age as of now.
 func (e *entry) edit() *grant {
 	g := e.g.clone()
@@ -43,6 +51,7 @@ type cache struct {
 	mu      sync.RWMutex
 	grants  map[string]*entry
 	clients map[string]*clientRecord
+	well    *clientRecord            // of a client without troubles; it is not changed
 	waiting map[string]chan struct{} // closed when the grant's entry changes
 	synced  chan struct{}            // closed when the watch has told what there was
 	isSync  bool
@@ -56,7 +65,7 @@ type cache struct {
 
 func newCache() *cache {
 	return &cache{
-		grants: map[string]*entry{}, clients: map[string]*clientRecord{}, waiting: map[string]chan struct{}{},
+		grants: map[string]*entry{}, clients: map[string]*clientRecord{}, well: &clientRecord{}, waiting: map[string]chan struct{}{},
 		synced: make(chan struct{}),
 	}
 }
@@ -230,14 +239,14 @@ func (c *cache) setClient(r *clientRecord) {
 	}
 }
 
-// client returns what is known of a client's troubles; never nil.
+// client returns what is known of a client's troubles; never nil, and not to be changed.
 func (c *cache) client(name string) *clientRecord {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if r := c.clients[name]; r != nil {
 		return r
 	}
-	return &clientRecord{Name: name}
+	return c.well
 }
 
 // markSynced notes that the watch has told all that there was.

@@ -310,7 +310,7 @@ func (m *Manager) afterTokens(g *grant, r result) failures {
 	if r.fresh() || g.Lifetime-g.Age >= shortest {
 		return failures{}
 	}
-	f := failures{Count: g.Failures.Count + 1, Code: CodeUnavailable}
+	f := failures{Count: g.Failures.Count + 1, Code: CodeUnavailable, At: m.now()}
 	f.Next = m.now().Add(ruleFor(errAboutToEnd).backoff(f.Count, 0))
 	return f
 }
@@ -331,7 +331,8 @@ func (m *Manager) applyFailure(ctx context.Context, g *grant, r result, left tim
 	told := f.Code == v.Code
 	f.Count++
 	f.Code = v.Code
-	f.Next = m.now().Add(rule.backoff(f.Count, v.RetryAfter))
+	f.At = m.now()
+	f.Next = f.At.Add(rule.backoff(f.Count, v.RetryAfter))
 	if rule.scope == scopeClient {
 		f.Next = m.now().Add(rule.backoff(1, 0)) // the suspension of the client has a backoff of its own
 	}

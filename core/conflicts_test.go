@@ -125,7 +125,7 @@ func TestSuccessWithOtherCredentialsDoesNotFreeTheRefusedOnes(t *testing.T) {
 		before := w.cfg.Clients
 		w.cfg.Clients = slices.Clone(w.cfg.Clients)
 		w.cfg.Clients[0].ClientSecret = core.NewSecret("new")
-		rolled := w.second()
+		rolled := w.another()
 		w.cfg.Clients = before
 		time.Sleep(time.Second)
 		if tok, err := rolled.Refresh(t.Context(), w.sel()); err != nil || tok.Generation != 2 {
@@ -240,7 +240,7 @@ func TestLongestRetryAfterBindsAReplicaWhoseClockIsBehind(t *testing.T) {
 		w := newWorld(t, lazy, func(c *core.Config) { c.Store = ahead })
 		defer w.close()
 		w.cfg.Store = inner
-		other := w.second()
+		other := w.another()
 		w.imported()
 		time.Sleep(5 * time.Second)
 		w.vendor.set(func(v *vendor) {

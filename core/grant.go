@@ -82,10 +82,16 @@ type attempt struct {
 type failures struct {
 	Count int       `json:"count"`
 	Code  string    `json:"code"`
-	First time.Time `json:"first"` // of the unbroken run of refusals without proof
+	At    time.Time `json:"at,omitzero"` // of the last
+	First time.Time `json:"first"`       // of the unbroken run of refusals without proof
 	// Unproven counts refusals in a row that might mean a dead grant and do not say so.
 	Unproven int       `json:"unproven,omitempty"`
 	Next     time.Time `json:"next"`
+}
+
+// failedAt reports whether the last attempt failed, and the scope of that.
+func (f *failures) failedAt(s scope) bool {
+	return f.Count > 0 && ruleFor(&VendorError{Outcome: Refused, Code: f.Code}).scope == s
 }
 
 // grant is the record of one grant: its public part. Secrets stand apart, in tokens.

@@ -109,6 +109,7 @@ type target struct {
 	account string
 	client  *Client // nil: not in the configuration
 	entry   *entry  // nil: there is no record yet
+	place   *place  // where its flight waits for a slot; nil: nothing flies
 }
 
 // find resolves a selector. A grant that is unknown, forgotten or another tenant's is NotFound, and so is a client
@@ -213,7 +214,7 @@ func (m *Manager) info(e *entry) GrantInfo {
 	i := GrantInfo{
 		Grant: g.ID, Tenant: g.Tenant, Client: g.Client, Vendor: g.Vendor, Account: g.Account, State: g.State,
 		Reason: g.Reason, Scope: slices.Clone(g.Scope), Generation: g.Generation, ConsentExpiresAt: g.ConsentExpiresAt,
-		Attempts: g.Failures.Count, LastError: g.Failures.Code, NextAttempt: g.Failures.Next,
+		Attempts: g.Failures.Count, LastError: g.Failures.Code, NextAttempt: m.nextAttempt(e),
 		LastEvent: g.LastEvent, LastEventAt: g.LastEventAt,
 	}
 	if !g.tokens.Access.IsZero() && g.State != Revoked {
@@ -232,6 +233,32 @@ func (m *Manager) info(e *entry) GrantInfo {
 		i.Warnings = append(i.Warnings, WarnClientSuspended)
 	}
 	return i
+}
+
+// nextAttempt is when a grant is tried again of which an attempt failed, or is held back; zero where nothing is planned.
+func (m *Manager) nextAttempt(e *entry) time.Time {
+	g, cl := e.g, m.clientOf(e.g)
+	if g.State != Active || cl == nil {
+		return g.Failures.Next
+	}
+	md, known := m.knownMetadata(cl.Vendor)
+	if !known || m.spent(g, cl) {
+		return g.Failures.Next
+	}
+	wait, planned := m.refreshIn(e, cl, md)
+	held := time.Duration(0)
+	if planned && wait <= dueSlack {
+		held = m.heldBack(e, cl)
+	}
+	switch {
+	case held > 0:
+		return m.now().Add(held)
+	case g.Failures.Count == 0:
+		return time.Time{}
+	case planned && m.until(g.Failures.Next) < wait:
+		return m.now().Add(wait) // it is not due before
+	}
+	return g.Failures.Next
 }
 
 // Bounds of a list.

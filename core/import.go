@@ -224,17 +224,17 @@ func (m *Manager) importGrant(ctx context.Context, t *target, r ImportRequest) (
 
 // refreshImport presents the imported refresh token. What was refused is not kept: the caller has it still.
 func (m *Manager) refreshImport(ctx context.Context, t *target, adapter Adapter, res *result, refresh Secret) error {
-	release, err := m.takeSlot(ctx, t.client)
+	release, err := m.takeCallerSlot(ctx, t.client)
 	if err != nil {
 		return m.refusal(ctx, nil, err)
 	}
 	defer release()
 	sent := time.Now() // the token counts as old as it can be
-	resp, v := m.callToken(ctx, t.client, adapter, TokenRequest{
+	resp, v := m.callToken(ctx, t.client, nil, adapter, TokenRequest{
 		Client: t.client.Credentials, GrantType: RefreshToken, RefreshToken: refresh, APIBaseURL: res.response.APIBaseURL,
 	})
 	if v != nil {
-		m.noteFailure(ctx, t.client, v, false)
+		m.noteFailure(ctx, t.client, sent, v, false)
 		if v.Outcome == Refused && ruleFor(v).scope == scopeGrant {
 			return FieldErrorf("refresh_token", "the vendor refuses it: it is dead, or another client's")
 		}
@@ -255,7 +255,7 @@ func (m *Manager) refreshImport(ctx context.Context, t *target, adapter Adapter,
 	setIfGiven(&given.APIBaseURL, res.response.APIBaseURL)
 	res.response.APIBaseURL = given.APIBaseURL
 	res.rotated = changed(refresh, resp.RefreshToken)
-	m.noteSuccess(ctx, t.client, res.rotated)
+	m.noteSuccess(ctx, t.client, sent, res.rotated, false)
 	return nil
 }
 

@@ -26,9 +26,11 @@ type clientRecord struct {
 	Suspended *suspension `json:"suspended,omitempty"`
 	// RetryAt is when the vendor wants to hear from this client again, by the store's clock.
 	RetryAt time.Time `json:"retry_at,omitzero"`
-	// Unavailable says that vendor.unavailable was told and vendor.available was not.
-	Unavailable bool    `json:"unavailable,omitempty"`
-	Debts       []Event `json:"debts,omitempty"`
+	// Unavailable says that vendor.unavailable was told and vendor.available was not, and VendorSince when the last of
+	// the two was.
+	Unavailable bool      `json:"unavailable,omitempty"`
+	VendorSince time.Time `json:"vendor_since,omitzero"`
+	Debts       []Event   `json:"debts,omitempty"`
 
 	unknown  members // of the next format
 	revision uint64
@@ -80,6 +82,7 @@ func (m *Manager) updateClient(ctx context.Context, cl *Client, change func(*cli
 		}
 		next := current.clone()
 		if !change(next) {
+			m.cache.setClient(current)
 			return current, nil
 		}
 		public, err := encodePublic(next, next.unknown)
@@ -115,6 +118,24 @@ func (m *Manager) readClient(ctx context.Context, cl *Client) (*clientRecord, er
 		return fresh, nil
 	}
 	return c, nil
+}
+
+// toldClient takes in a client's record. Grants whose refresh the vendor failed are looked at anew when it is told to
+// answer again: they wait for the end of their own backoff.
+func (m *Manager) toldClient(c *clientRecord) {
+	m.cache.setClient(c)
+	failing := m.unavailable[c.Name]
+	m.unavailable[c.Name] = c.Unavailable
+	if !failing || c.Unavailable {
+		return
+	}
+	m.tasks.Go(func() {
+		for _, e := range m.cache.all(func(g *grant) bool { return g.Client == c.Name && g.Failures.failedAt(scopeVendor) }) {
+			if err := m.rearm(m.background, e.g.ID); err != nil {
+				m.log.Debug("a grant waits for the end of its backoff, though the vendor answers again", "grant", e.g.ID, "error", err)
+			}
+		}
+	})
 }
 
 // owe adds an event about the client, one for each of its tenants.
@@ -168,42 +189,52 @@ func (m *Manager) loadFingerprintKey(ctx context.Context) error {
 	}
 }
 
-// noteSuccess clears what stood against the client.
-func (m *Manager) noteSuccess(ctx context.Context, cl *Client, rotated bool) {
-	r := m.cache.client(cl.Name)
-	print := m.fingerprint(cl)
-	settled := r.Suspended == nil || r.Suspended.Superseded && r.Suspended.Fingerprint != print
-	if settled && !r.Unavailable && (!rotated || r.Rotating) {
+// noteSuccess clears what stood against the client when a call was sent that it made good: what was found out since
+// stands. refused says that the vendor answered, and refused the client.
+func (m *Manager) noteSuccess(ctx context.Context, cl *Client, sent time.Time, rotated, refused bool) {
+	if r := m.cache.client(cl.Name); r.Suspended == nil && !r.Unavailable && (!rotated || r.Rotating) {
 		return
 	}
+	print, at := m.fingerprint(cl), m.now().Add(-time.Since(sent))
 	m.changeClient(ctx, cl, func(r *clientRecord) bool {
 		changed := rotated && !r.Rotating
 		r.Rotating = r.Rotating || rotated
-		if s := r.Suspended; s != nil && !s.Superseded {
-			s.Superseded, changed = true, true
-			r.owe(cl, m.event(ctx, ClientResumed, ""))
+		if s := r.Suspended; s != nil && !refused && !overtaken(at, s.Since) {
+			if !s.Superseded {
+				s.Superseded, changed = true, true
+				r.owe(cl, m.event(ctx, ClientResumed, ""))
+			}
+			if s.Fingerprint == print {
+				r.Suspended, changed = nil, true
+			}
 		}
-		if r.Suspended != nil && r.Suspended.Fingerprint == print {
-			r.Suspended, changed = nil, true
-		}
-		if r.Unavailable {
-			r.Unavailable, r.RetryAt, changed = false, time.Time{}, true
+		if r.Unavailable && !overtaken(at, r.VendorSince) {
+			r.Unavailable, r.VendorSince, r.RetryAt, changed = false, m.now(), time.Time{}, true
 			r.owe(cl, m.event(ctx, VendorAvailable, ""))
 		}
 		return changed
 	})
 }
 
+// overtaken reports whether a call that was sent at one time says nothing of what is known since another. One that is
+// long past is of a clock that was set back since.
+func overtaken(sent, since time.Time) bool {
+	return since.After(sent) && since.Sub(sent) < claimDuration
+}
+
 // noteFailure records what a failure says of the client or the vendor, for all replicas.
-func (m *Manager) noteFailure(ctx context.Context, cl *Client, e *VendorError, probe bool) {
+func (m *Manager) noteFailure(ctx context.Context, cl *Client, sent time.Time, e *VendorError, probe bool) {
 	r := ruleFor(e)
 	switch {
+	case r.scope == scopeGrant:
+		m.noteSuccess(ctx, cl, sent, false, false) // a vendor that refuses the grant has accepted the client
 	case r.scope == scopeClient:
+		m.noteSuccess(ctx, cl, sent, false, true)
 		m.suspend(ctx, cl, e, r, probe)
 	case e.RetryAfter > 0 && e.Outcome == Refused:
 		at := m.now().Add(min(e.RetryAfter, maxRetryAfter))
 		m.changeClient(ctx, cl, func(c *clientRecord) bool {
-			later := at.After(c.RetryAt)
+			later := at.Sub(c.RetryAt) > retryAfterSlack
 			c.RetryAt = at
 			return later
 		})
@@ -233,7 +264,7 @@ func (m *Manager) noteBreaker(cl *Client) {
 		if c.Unavailable {
 			return false
 		}
-		c.Unavailable = true
+		c.Unavailable, c.VendorSince = true, m.now()
 		c.owe(cl, m.event(ctx, VendorUnavailable, CodeBreakerOpen))
 		return true
 	})

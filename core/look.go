@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -10,7 +12,7 @@ import (
 
 // look does what the grant needs now and arms its timer for what it needs next.
 func (m *Manager) look(ctx context.Context, id string) error {
-	unpayable := false
+	unpayable, failed := false, false
 	for range 16 {
 		e, err := m.load(ctx, id)
 		if errors.Is(err, ErrNoRecord) {
@@ -37,10 +39,11 @@ func (m *Manager) look(ctx context.Context, id string) error {
 		switch {
 		case errors.Is(err, ErrConflict), errors.Is(err, errNotNow), err == nil:
 		case errors.As(err, &v):
-			// The failure is in the record, or the gate was shut and nothing was tried: look again after it.
-			if v.RetryAfter > 0 {
+			// The failure is in the record, or the gate was shut and nothing was tried: the next plan is to wait for it.
+			if failed {
 				return m.arm(ctx, e.g, max(jitter(v.RetryAfter), time.Second))
 			}
+			failed = true
 		default:
 			return err
 		}
@@ -190,28 +193,56 @@ func (m *Manager) sweep() {
 // would have seen to them. It returns those that need something now.
 func (m *Manager) sweepOnce(ctx context.Context, before map[string]uint64) map[string]uint64 {
 	due := map[string]uint64{}
-	var late []string
+	late := map[string][]*entry{} // by vendor
 	for _, e := range m.cache.all(func(*grant) bool { return true }) {
 		if s, _ := m.plan(e, false); s == rest {
 			continue
 		}
 		due[e.g.ID] = e.g.revision
 		if rev, ok := before[e.g.ID]; ok && rev == e.g.revision {
-			late = append(late, e.g.ID)
+			late[e.g.Vendor] = append(late[e.g.Vendor], e)
 		}
 	}
-	m.lookAll(ctx, late)
+	for vendor, es := range late {
+		if !m.startSweep(vendor) {
+			continue // it still looks at what it found before
+		}
+		m.tasks.Go(func() {
+			defer m.endSweep(vendor)
+			m.lookAll(ctx, es)
+		})
+	}
 	return due
 }
 
-// lookAll looks at grants, a few at once.
-func (m *Manager) lookAll(ctx context.Context, ids []string) {
+// startSweep reports whether nobody sweeps a vendor's grants, who from then on does. Each vendor has a sweep of its own,
+// so that one that hangs delays no other.
+func (m *Manager) startSweep(vendor string) bool {
+	m.flightMu.Lock()
+	defer m.flightMu.Unlock()
+	free := !m.sweeping[vendor]
+	m.sweeping[vendor] = true
+	return free
+}
+
+func (m *Manager) endSweep(vendor string) {
+	m.flightMu.Lock()
+	defer m.flightMu.Unlock()
+	delete(m.sweeping, vendor)
+}
+
+// lookAll looks at grants, a few at once, that whose token ends first at the front.
+func (m *Manager) lookAll(ctx context.Context, es []*entry) {
+	slices.SortFunc(es, func(a, b *entry) int { return a.ends().Compare(b.ends()) })
 	var group errgroup.Group
 	group.SetLimit(8)
-	for _, id := range ids {
+	for _, e := range es {
+		if ctx.Err() != nil {
+			break
+		}
 		group.Go(func() error {
-			if err := m.look(ctx, id); err != nil && ctx.Err() == nil {
-				m.log.WarnContext(ctx, "a grant that is overdue could not be looked at", "grant", id, "error", err)
+			if err := m.look(ctx, e.g.ID); err != nil && ctx.Err() == nil {
+				m.log.WarnContext(ctx, "a grant that is overdue could not be looked at", "grant", e.g.ID, "error", err)
 			}
 			return nil
 		})
@@ -219,16 +250,9 @@ func (m *Manager) lookAll(ctx context.Context, ids []string) {
 	_ = group.Wait() // the functions return no error
 }
 
-// armMissing arms the timers of the grants that have none. Grants of a client that was suspended with other
-// credentials are looked at at once: their timers wait for a probe that is no longer needed.
+// armMissing arms the timers of the grants that have none, those of each vendor by themselves: an adapter that hangs
+// delays no other.
 func (m *Manager) armMissing(ctx context.Context) {
-	for _, vendor := range m.vendors() {
-		if a, err := m.adapters.Adapter(vendor); err == nil {
-			if _, err := m.metadata(ctx, vendor, a); err != nil {
-				m.log.WarnContext(ctx, "a vendor's adapter does not answer yet", "vendor", vendor, "error", err)
-			}
-		}
-	}
 	armed, err := m.timers.Armed(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -236,8 +260,27 @@ func (m *Manager) armMissing(ctx context.Context) {
 		}
 		armed = map[string]bool{}
 	}
-	count := 0
+	byVendor := map[string][]*entry{}
 	for _, e := range m.cache.all(func(*grant) bool { return true }) {
+		byVendor[e.g.Vendor] = append(byVendor[e.g.Vendor], e)
+	}
+	var vendors sync.WaitGroup
+	for vendor, es := range byVendor {
+		vendors.Go(func() { m.armThese(ctx, vendor, es, armed) })
+	}
+	vendors.Wait()
+}
+
+// armThese arms the timers of a vendor's grants that have none. Grants of a client that was suspended with other
+// credentials are looked at at once: their timers wait for a probe that is no longer needed.
+func (m *Manager) armThese(ctx context.Context, vendor string, es []*entry, armed map[string]bool) {
+	if a, err := m.adapters.Adapter(vendor); err == nil {
+		if _, err := m.metadata(ctx, vendor, a); err != nil {
+			m.log.WarnContext(ctx, "a vendor's adapter does not answer yet", "vendor", vendor, "error", err)
+		}
+	}
+	count := 0
+	for _, e := range es {
 		cl := m.clients[e.g.Client]
 		resumed := cl != nil && m.cache.client(cl.Name).Suspended != nil && m.suspended(cl) == nil
 		inherited := e.g.Attempt != nil && ownerFolder(e.g.Attempt.Owner) == m.folder
@@ -251,7 +294,7 @@ func (m *Manager) armMissing(ctx context.Context) {
 		count++
 	}
 	if count > 0 {
-		m.log.InfoContext(ctx, "timers armed that were missing", "count", count)
+		m.log.InfoContext(ctx, "timers armed that were missing", "vendor", vendor, "count", count)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -70,8 +69,8 @@ type Config struct {
 
 // Limits of one Manager.
 const (
-	callsPerVendor = 32 // at once, so that a hanging vendor holds no more than its own
-	duePerVendor   = 32
+	callsPerVendor = 32                 // at once, so that a hanging vendor holds no more than its own
+	duePerVendor   = 2 * callsPerVendor // looked at, at once: there is always one that waits for a call
 )
 
 // Manager owns the life of every grant. It is made by New, works from Start to Close, and all its other methods may
@@ -94,9 +93,11 @@ type Manager struct {
 
 	cache          *cache
 	fingerprintKey Secret
-	slots          map[string]*semaphore.Weighted                   // by vendor
-	turns          [64]*semaphore.Weighted                          // of imports and creations, by a hash of the grant
-	breakers       map[string]*gobreaker.TwoStepCircuitBreaker[any] // by client
+	unavailable    map[string]bool         // clients whose vendor does not answer; used by the watch alone
+	slots          map[string]*slots       // by vendor
+	turns          [64]*semaphore.Weighted // of imports and creations, by a hash of the grant
+	breakers       map[string]*breaker     // by client
+	lineups        map[string]*lineup      // by client
 
 	metaMu sync.Mutex
 	meta   map[string]Metadata // by vendor; guarded by metaMu
@@ -106,7 +107,8 @@ type Manager struct {
 	kept     map[string]kept    // outcomes that wait to be committed, by attempt; guarded by flightMu
 	// replaying says that a goroutine commits what waits; guarded by flightMu.
 	replaying bool
-	closed    bool // guarded by flightMu
+	closed    bool            // guarded by flightMu
+	sweeping  map[string]bool // the vendors whose overdue grants are looked at; guarded by flightMu
 
 	background context.Context // ends with Close; for work that no caller waits for
 	stop       context.CancelFunc
@@ -122,9 +124,10 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		clients: map[string]*Client{}, adapters: cfg.Adapters, store: cfg.Store, publisher: cfg.Publisher,
 		timers: cfg.Timers, spool: cfg.Spool, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), returnTo: cfg.ReturnTo,
-		ownerOf: cfg.Owner, log: cfg.Logger, cache: newCache(), slots: map[string]*semaphore.Weighted{},
-		breakers: map[string]*gobreaker.TwoStepCircuitBreaker[any]{}, meta: map[string]Metadata{},
+		ownerOf: cfg.Owner, log: cfg.Logger, cache: newCache(), slots: map[string]*slots{},
+		breakers: map[string]*breaker{}, lineups: map[string]*lineup{}, meta: map[string]Metadata{},
 		flights: map[string]*flight{}, kept: map[string]kept{},
+		sweeping: map[string]bool{}, unavailable: map[string]bool{},
 	}
 	m.fillDefaults(cfg)
 	for _, c := range cfg.Clients {
@@ -194,9 +197,10 @@ func (m *Manager) addClient(c Client) error {
 	}
 	m.clients[c.Name] = &c
 	if m.slots[c.Vendor] == nil {
-		m.slots[c.Vendor] = semaphore.NewWeighted(callsPerVendor)
+		m.slots[c.Vendor] = newSlots(callsPerVendor)
 	}
-	m.breakers[c.Name] = m.newBreaker(m.clients[c.Name])
+	m.breakers[c.Name] = m.newBreaker(&c)
+	m.lineups[c.Name] = &lineup{}
 	return nil
 }
 
@@ -319,7 +323,7 @@ func (m *Manager) told(u Update) {
 			m.log.Error("a client's record cannot be read", "key", u.Record.Key, "error", err)
 			return
 		}
-		m.cache.setClient(c)
+		m.toldClient(c)
 	}
 }
 

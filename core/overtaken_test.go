@@ -53,7 +53,7 @@ func TestOvertakenClaimDoesNotPresentTheTokenOfANewConsent(t *testing.T) {
 		w := newWorld(t, lazy, func(c *core.Config) { c.Store = &slowAck{Store: inner} })
 		defer w.close()
 		w.cfg.Store = inner
-		other := w.second()
+		other := w.another()
 		w.imported()
 		time.Sleep(5 * time.Second)
 		var calls sync.WaitGroup

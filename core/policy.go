@@ -54,8 +54,11 @@ const (
 	unprovenSpread   = time.Hour
 )
 
-// maxRetryAfter bounds what a vendor can make us wait.
-const maxRetryAfter = time.Hour
+// maxRetryAfter bounds what a vendor can make us wait. Waits that it asks for within retryAfterSlack of each other are one.
+const (
+	maxRetryAfter   = time.Hour
+	retryAfterSlack = 100 * time.Millisecond
+)
 
 // ruleFor returns the row for a failure. Only a refusal can speak of the grant or the client: whatever else carries
 // such a code is not a complete answer.

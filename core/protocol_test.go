@@ -39,7 +39,7 @@ func (s *flakyReads) Put(ctx context.Context, r core.Record) (uint64, error) {
 func TestRefusedLastTryDoesNotEndAGrantThatALateTokenSetRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, lazy)
-		other := w.second()
+		other := w.another()
 		defer w.close()
 		w.imported()
 		time.Sleep(30 * time.Minute)
@@ -83,7 +83,7 @@ func TestRefusedLastTryDoesNotEndAGrantThatALateTokenSetRenewed(t *testing.T) {
 func TestDeadLastTryDoesNotEndAGrantThatALateTokenSetRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, lazy)
-		other := w.second()
+		other := w.another()
 		defer w.close()
 		w.imported()
 		time.Sleep(30 * time.Minute)

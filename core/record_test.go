@@ -33,13 +33,13 @@ func goldenRecords() map[string]any {
 		Forgotten: true, Consent: "c1", ConsentedAt: day, ConsentExpiresAt: day, ConsentNotice: 30, Generation: 7, Scope: []string{"sign"}, TokenType: "Bearer",
 		APIBaseURL: "https://api.na1.adobesign.com", AccountID: "id-1", Lifetime: time.Hour, Age: time.Minute, IssuedAt: day, CommitAge: time.Second, Rotating: true,
 		Uncertain: true, Restored: true, Expiring: true, Attempt: &try, Settled: "a0",
-		Failures:       failures{Count: 2, Code: "timeout", First: day, Unproven: 1, Next: day},
+		Failures:       failures{Count: 2, Code: "timeout", At: day, First: day, Unproven: 1, Next: day},
 		RevocationOwed: true, RevocationReason: "left", Ends: 1, VendorRevoked: true, ForgetOwed: true, Debts: []Event{owed}, LastEvent: TokenExpiring, LastEventAt: day,
 	}
 	return map[string]any{
 		"grant": g,
 		"client": &clientRecord{
-			Format: clientFormat, Name: "main", Vendor: "adobesign", Rotating: true, RetryAt: day, Unavailable: true, Debts: []Event{owed},
+			Format: clientFormat, Name: "main", Vendor: "adobesign", Rotating: true, RetryAt: day, Unavailable: true, VendorSince: day, Debts: []Event{owed},
 			Suspended: &suspension{Fingerprint: "f", Code: "invalid_client", Since: day, Probes: 3, ProbeAt: day, Owner: "folder/process", Superseded: true},
 		},
 		"ticket": &ticket{

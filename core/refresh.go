@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -16,6 +15,8 @@ import (
 type flight struct {
 	done chan struct{} // closed when the outcome is committed, or there is none
 	err  error         // read after done
+	// place is where the flight waits for a slot.
+	place *place
 }
 
 // refreshWithin bounds a refresh with all that it may have to wait for: another replica's claim, a slot, the vendor.
@@ -34,9 +35,11 @@ func (m *Manager) refreshOnce(ctx context.Context, t *target, d demand) error {
 	}
 	f := m.flights[t.id]
 	if f == nil {
-		f = &flight{done: make(chan struct{})}
-		m.flights[t.id] = f
+		f = &flight{done: make(chan struct{}), place: newPlace(!d.ahead)}
+		m.flights[t.id], t.place = f, f.place
 		m.work.Go(func() { m.fly(context.WithoutCancel(ctx), f, t, d) })
+	} else if !d.ahead {
+		m.slots[t.client.Vendor].hurry(f.place)
 	}
 	m.flightMu.Unlock()
 	select {
@@ -178,7 +181,7 @@ func (m *Manager) decide(ctx context.Context, t *target, e *entry, d demand) (*a
 		}
 		a.LastTry = true
 	}
-	if cl.GrantType != ClientCredentials && (g.tokens.Refresh.IsZero() || m.consentOver(g)) {
+	if m.spent(g, cl) {
 		if e.left() >= shortest && !d.reported {
 			return nil, errNotNow
 		}
@@ -225,60 +228,18 @@ func (m *Manager) expire(ctx context.Context, e *entry) error {
 	return errNotNow
 }
 
-// gate says why the vendor is not to be called now: a suspended client, a wait that the vendor asked for, an open
-// breaker, a backoff. It is passed before a slot is taken. probe is true where this call finds out whether a
-// suspended client is accepted again.
-func (m *Manager) gate(ctx context.Context, cl *Client, e *entry, d demand) (probe bool, err error) {
-	if s := m.suspended(cl); s != nil {
-		closed := &VendorError{Outcome: Refused, Code: s.Code, Detail: "the client is suspended", RetryAfter: max(0, m.until(s.ProbeAt))}
-		if m.until(s.ProbeAt) > 0 || !d.ahead && e.left() >= shortest {
-			return false, closed
-		}
-		won, err := m.claimProbe(ctx, cl)
-		if err != nil || won {
-			return won, err
-		}
-		return false, closed
-	}
-	if wait := m.until(m.cache.client(cl.Name).RetryAt); wait > 0 {
-		return false, &VendorError{Outcome: NotSent, Code: CodeRateLimited, RetryAfter: wait, Detail: "the vendor asked to be left alone"}
-	}
-	if m.breakers[cl.Name].State() == gobreaker.StateOpen {
-		return false, errBreakerOpen
-	}
-	if wait := m.until(m.nextAttempt(e.g, cl)); wait > 0 {
-		return false, &VendorError{Outcome: NotSent, Code: e.g.Failures.Code, RetryAfter: wait, Detail: "an attempt failed a short while ago"}
-	}
-	return false, nil
-}
-
-// until is how long a wait that was written down lasts on. One that is longer than any that is written was written by
-// another clock, and does not count.
-func (m *Manager) until(at time.Time) time.Duration {
-	wait := at.Sub(m.now())
-	if wait > 2*maxRetryAfter { // twice, since replicas' clocks differ a little
-		return 0
-	}
-	return min(wait, maxRetryAfter)
-}
-
-// nextAttempt is the end of a grant's backoff. What was refused for credentials that are not ours any more does not
-// hold us back.
-func (m *Manager) nextAttempt(g *grant, cl *Client) time.Time {
-	refused := ruleFor(&VendorError{Outcome: Refused, Code: g.Failures.Code}).scope == scopeClient
-	if refused && m.cache.client(cl.Name).Suspended != nil && m.suspended(cl) == nil {
-		return time.Time{}
-	}
-	return g.Failures.Next
-}
-
 // attempt claims the grant, calls the vendor, and commits what came of it.
 func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) (*entry, error) {
-	release, err := m.takeSlot(ctx, t.client)
+	release, err := m.takeSlot(ctx, t.client, t.place, e.ends())
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	p, err := m.breakers[t.client.Name].admit()
+	if err != nil {
+		return nil, err
+	}
+	defer p.giveBack()
 	claimed, err := m.claim(ctx, e, a)
 	if err != nil {
 		return nil, err
@@ -291,7 +252,7 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 	if err := m.arm(ctx, claimed.g, a.Duration); err != nil {
 		m.log.DebugContext(ctx, "no timer at the end of the claim; the sweep takes its place", "grant", t.id, "error", err)
 	}
-	r := m.present(ctx, t, claimed, a, acked)
+	r := m.present(ctx, t, claimed, a, p, acked)
 	committed, err := m.commit(ctx, r)
 	if err != nil {
 		return nil, err
@@ -303,15 +264,20 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 	return committed, nil
 }
 
-// takeSlot waits for the right to call a vendor: so many calls at once, so that one that hangs holds up no other.
-func (m *Manager) takeSlot(ctx context.Context, cl *Client) (release func(), err error) {
+// takeCallerSlot is takeSlot for what no refresh is.
+func (m *Manager) takeCallerSlot(ctx context.Context, cl *Client) (release func(), err error) {
+	return m.takeSlot(ctx, cl, newPlace(true), time.Time{})
+}
+
+// takeSlot waits for the right to call a vendor, at p.
+func (m *Manager) takeSlot(ctx context.Context, cl *Client, p *place, ends time.Time) (release func(), err error) {
 	slots := m.slots[cl.Vendor]
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := slots.Acquire(ctx, 1); err != nil {
+	if err := slots.acquire(ctx, p, ends); err != nil {
 		return nil, &VendorError{Outcome: NotSent, Code: CodeTimeout, Detail: "too many calls to this vendor are under way"}
 	}
-	return func() { slots.Release(1) }, nil
+	return slots.release, nil
 }
 
 // claim writes the attempt into the grant's record, and owes token.expiring where it is due. Where the write's fate
@@ -339,7 +305,7 @@ func (m *Manager) claim(ctx context.Context, e *entry, a *attempt) (*entry, erro
 }
 
 // present calls the vendor.
-func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *attempt, acked time.Time) result {
+func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *attempt, p *permit, acked time.Time) result {
 	g := claimed.g
 	r := result{kind: byRefresh, grant: g.ID, attempt: *a, consent: g.Consent, generation: g.Generation, presented: g.tokens.Refresh, client: t.client.Name, apiBaseURL: g.APIBaseURL}
 	if t.client.GrantType == ClientCredentials {
@@ -362,7 +328,7 @@ func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *att
 			attribute.String("esignd.vendor", t.client.Vendor), attribute.String("esignd.client", t.client.Name)))
 		m.log.WarnContext(ctx, "a refresh token of unknown fate is presented once more, and never again", "grant", g.ID, "vendor", g.Vendor)
 	}
-	r.response, r.failure = m.callToken(ctx, t.client, adapter, TokenRequest{
+	r.response, r.failure = m.callToken(ctx, t.client, p, adapter, TokenRequest{
 		Client: t.client.Credentials, GrantType: m.grantTypeFor(t.client), RefreshToken: g.tokens.Refresh,
 		AccessToken: g.tokens.Access, Reported: a.reported, Scope: m.scopeFor(t.client, g), APIBaseURL: g.APIBaseURL,
 	})
@@ -378,11 +344,11 @@ func (m *Manager) scopeFor(cl *Client, _ *grant) []string {
 	return nil
 }
 
-// callToken calls the token endpoint through the client's breaker, within callTimeout. ctx gives the trace; its end
-// does not matter.
-func (m *Manager) callToken(ctx context.Context, cl *Client, a Adapter, req TokenRequest) (TokenResponse, *VendorError) {
+// callToken calls the token endpoint with the breaker's leave, within callTimeout. ctx gives the trace; its end does not
+// matter.
+func (m *Manager) callToken(ctx context.Context, cl *Client, p *permit, a Adapter, req TokenRequest) (TokenResponse, *VendorError) {
 	var resp TokenResponse
-	err := m.callVendor(ctx, cl, func(ctx context.Context) error {
+	err := m.callVendor(ctx, cl, p, func(ctx context.Context) error {
 		trace.SpanFromContext(ctx).SetAttributes(attribute.String("oauth.grant_type", string(req.GrantType)))
 		var err error
 		resp, err = a.Token(ctx, req)
@@ -397,26 +363,30 @@ func (m *Manager) callToken(ctx context.Context, cl *Client, a Adapter, req Toke
 	return resp, nil
 }
 
-// callVendor calls the vendor through the client's breaker, within callTimeout.
-func (m *Manager) callVendor(ctx context.Context, cl *Client, call func(context.Context) error) error {
-	done, err := m.breakers[cl.Name].Allow()
-	if err != nil {
-		return errBreakerOpen
+// callVendor calls the vendor with the breaker's leave, which nil asks for, within callTimeout.
+func (m *Manager) callVendor(ctx context.Context, cl *Client, p *permit, call func(context.Context) error) error {
+	if p == nil {
+		var err error
+		if p, err = m.breakers[cl.Name].admit(); err != nil {
+			return err
+		}
+		defer p.giveBack()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	ctx, span := m.span(ctx, "call vendor", attribute.String("esignd.vendor", cl.Vendor))
 	defer span.End()
-	if err = call(ctx); err == nil || errors.Is(err, errors.ErrUnsupported) {
-		done(nil)
+	err := call(ctx)
+	if err == nil || errors.Is(err, errors.ErrUnsupported) {
+		p.settle(nil)
 		return err
 	}
 	v := AsVendorError(err)
 	span.SetAttributes(attribute.String("esignd.outcome", v.Outcome.String()))
 	if ruleFor(v).scope == scopeVendor {
-		done(v)
+		p.settle(v)
 	} else {
-		done(nil) // the vendor works: it said no
+		p.settle(nil) // the vendor works: it said no
 	}
 	return fail(span, v)
 }
@@ -427,27 +397,8 @@ func changed(presented, given Secret) bool { return !given.IsZero() && !given.Eq
 // learn tells the other replicas what a call said of the client and the vendor.
 func (m *Manager) learn(ctx context.Context, cl *Client, r result) {
 	if r.failure != nil {
-		m.noteFailure(ctx, cl, r.failure, r.attempt.Probe)
+		m.noteFailure(ctx, cl, r.sent, r.failure, r.attempt.Probe)
 		return
 	}
-	m.noteSuccess(ctx, cl, r.rotated)
-}
-
-// breakerPause is how long an open breaker leaves the vendor alone before one call tries again.
-const breakerPause = 20 * time.Second
-
-var errBreakerOpen = &VendorError{Outcome: NotSent, Code: CodeBreakerOpen, RetryAfter: breakerPause / 2,
-	Detail: "the vendor failed many times in a row and is left alone for a while"}
-
-// newBreaker makes the breaker of one client at its vendor: five failures of the vendor in a row open it.
-func (m *Manager) newBreaker(cl *Client) *gobreaker.TwoStepCircuitBreaker[any] {
-	return gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
-		Name: cl.Name, MaxRequests: 1, Timeout: breakerPause,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= 5 },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			if from == gobreaker.StateClosed && to == gobreaker.StateOpen {
-				m.work.Go(func() { m.noteBreaker(cl) })
-			}
-		},
-	})
+	m.noteSuccess(ctx, cl, r.sent, r.rotated, false)
 }

@@ -3,6 +3,7 @@ package core_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -14,11 +15,13 @@ import (
 	"github.com/esignd/esignd/core"
 )
 
-// second starts another replica over the same store, timers, publisher and vendor, with a data folder of its own.
-func (w *world) second() *core.Manager {
+// another starts another replica over the same store, timers, publisher and vendor, with a data folder of its own.
+func (w *world) another() *core.Manager {
 	w.t.Helper()
+	w.replicas++
+	folder := fmt.Sprint("other folder ", w.replicas)
 	cfg := w.cfg
-	cfg.Owner = func() string { return "other folder" }
+	cfg.Owner = func() string { return folder }
 	cfg.Spool = core.NewMemorySpool()
 	m, err := core.New(cfg)
 	if err != nil {
@@ -38,7 +41,7 @@ func (w *world) second() *core.Manager {
 func TestReplicasRefreshAnExpiredTokenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, lazy)
-		other := w.second()
+		other := w.another()
 		defer w.close()
 		w.imported()
 		time.Sleep(2 * time.Hour)
@@ -69,7 +72,7 @@ func TestReplicasRefreshAnExpiredTokenOnce(t *testing.T) {
 func TestClaimOfAStalledReplicaIsSettledAndItsTokenSetIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, lazy)
-		other := w.second()
+		other := w.another()
 		defer w.close()
 		w.imported()
 		time.Sleep(30 * time.Minute)

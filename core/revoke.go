@@ -151,7 +151,7 @@ func (m *Manager) revokeAtVendor(ctx context.Context, g *grant) (revocation, *Ve
 	if req.Token.IsZero() {
 		req.Token, req.TokenTypeHint = g.tokens.Access, "access_token"
 	}
-	release, err := m.takeSlot(ctx, cl)
+	release, err := m.takeCallerSlot(ctx, cl)
 	if err != nil {
 		return revocationLater, AsVendorError(err)
 	}

@@ -2,7 +2,6 @@ package core
 
 import (
 	"hash/fnv"
-	"slices"
 	"time"
 )
 
@@ -150,66 +149,67 @@ func noticeDue(g *grant, left time.Duration) int {
 // planRefresh says when the grant is refreshed ahead.
 func (m *Manager) planRefresh(e *entry, cl *Client, md Metadata, w *wakes) (step, time.Duration) {
 	g := e.g
-	if cl.GrantType != ClientCredentials && (g.tokens.Refresh.IsZero() || m.consentOver(g)) {
+	if m.spent(g, cl) {
 		if e.left() < shortest {
 			return expire, 0
 		}
 		w.add(e.left())
 		return rest, w.next()
 	}
-	var wait time.Duration
-	switch {
-	case g.tokens.Access.IsZero():
-		wait = 0
-	case m.lastTryOnly(g, cl, md):
-		wait = e.left() - minTTLFor(g.Lifetime)
-	case cl.Policy == Lazy:
-		if until := expiringAt(g) - e.ageNow(); !g.Expiring && until <= dueSlack {
+	if cl.Policy == Lazy && !g.Expiring && !g.tokens.Access.IsZero() && !m.lastTryOnly(g, cl, md) {
+		until := expiringAt(g) - e.ageNow()
+		if until <= dueSlack {
 			return announce, 0
-		} else if !g.Expiring {
-			w.add(until)
 		}
-		if md.RefreshIdleLifetime <= 0 || cl.GrantType == ClientCredentials {
-			return rest, w.next()
-		}
-		wait = keepAliveAt(md.RefreshIdleLifetime) - e.ageNow()
-	default:
-		wait = expiringAt(g) - e.ageNow()
+		w.add(until)
+	}
+	wait, planned := m.refreshIn(e, cl, md)
+	if !planned {
+		return rest, w.next()
 	}
 	if wait > dueSlack {
 		w.add(wait)
 		return rest, w.next()
 	}
-	s, wait := m.planGate(e, cl, w)
-	if s == rest && !g.Expiring && !g.tokens.Access.IsZero() && e.ageNow() >= expiringAt(g)-dueSlack {
+	if wait = m.heldBack(e, cl); wait <= 0 {
+		return renew, 0
+	}
+	w.add(wait)
+	if !g.Expiring && !g.tokens.Access.IsZero() && e.ageNow() >= expiringAt(g)-dueSlack {
 		return announce, 0 // the refresh has to wait, and who holds the token is to know
 	}
-	return s, wait
+	return rest, w.next()
 }
 
-// planGate puts a refresh that is due off while the vendor is not to be called for it.
-func (m *Manager) planGate(e *entry, cl *Client, w *wakes) (step, time.Duration) {
-	at := m.nextAttempt(e.g, cl)
-	if s := m.suspended(cl); s != nil {
-		if m.until(s.ProbeAt) > 0 {
-			return m.planWait(rest, s.ProbeAt, w)
-		}
-		if !m.expiresFirst(e) {
-			w.add(sweepEvery)
-			return rest, w.next()
-		}
-		at = time.Time{}
-	} else if r := m.cache.client(cl.Name); r.RetryAt.After(at) {
-		at = r.RetryAt
+// spent reports whether there is nothing to refresh the grant with.
+func (m *Manager) spent(g *grant, cl *Client) bool {
+	return cl.GrantType != ClientCredentials && (g.tokens.Refresh.IsZero() || m.consentOver(g))
+}
+
+// refreshIn is when the grant is refreshed ahead, if nothing holds it back; planned is false where it waits to be asked
+// for.
+func (m *Manager) refreshIn(e *entry, cl *Client, md Metadata) (wait time.Duration, planned bool) {
+	g := e.g
+	switch {
+	case g.tokens.Access.IsZero():
+		return 0, true
+	case m.lastTryOnly(g, cl, md):
+		return e.left() - minTTLFor(g.Lifetime), true
+	case cl.Policy != Lazy:
+		return expiringAt(g) - e.ageNow(), true
+	case md.RefreshIdleLifetime <= 0 || cl.GrantType == ClientCredentials:
+		return 0, false
 	}
-	return m.planWait(renew, at, w)
+	return keepAliveAt(md.RefreshIdleLifetime) - e.ageNow(), true
 }
 
-// expiresFirst reports whether no other grant of the client ends before this one: that grant probes a suspended
-// client.
-func (m *Manager) expiresFirst(e *entry) bool {
-	others := m.cache.all(func(g *grant) bool { return g.Client == e.g.Client && g.State == Active && g.ID != e.g.ID })
-	return !slices.ContainsFunc(others, func(o *entry) bool {
-		return o.left() < e.left() || o.left() == e.left() && o.g.ID < e.g.ID
-	})
+// heldBack is how long a refresh that is due waits: for the end of the grant's backoff, and for its turn where the
+// grants of the client have to wait. A grant that finds out whether a suspended client is accepted again does not wait
+// for its own backoff.
+func (m *Manager) heldBack(e *entry, cl *Client) time.Duration {
+	wait := m.turn(e, cl)
+	if m.suspended(cl) != nil {
+		return wait
+	}
+	return max(wait, m.until(m.backoffEnd(e.g, cl)))
 }

@@ -31,7 +31,7 @@ func (m *Manager) CachedToken(sel Selector, minTTL time.Duration) (Token, bool) 
 	if e == nil || e.g.Tenant != sel.Tenant || !e.serves(minTTL) || m.clientOf(e.g) == nil {
 		return Token{}, false
 	}
-	return e.token(), true
+	return m.handOut(e), true
 }
 
 // Token returns a live access token, refreshing where the one there is lives shorter than minTTL.
@@ -43,7 +43,7 @@ func (m *Manager) Token(ctx context.Context, sel Selector, minTTL time.Duration)
 		return Token{}, fail(span, err)
 	}
 	if t.entry != nil && t.entry.serves(minTTL) {
-		return t.entry.token(), nil
+		return m.handOut(t.entry), nil
 	}
 	tok, err := m.renew(ctx, t, demand{minTTL: minTTL})
 	return tok, fail(span, err)
@@ -78,7 +78,7 @@ func (m *Manager) Report(ctx context.Context, sel Selector, generation uint64) (
 	case generation > current:
 		return Token{}, fail(span, FieldErrorf("generation", "%d was not issued yet; the grant is at %d", generation, current))
 	case generation < current && t.entry.serves(DefaultMinTTL):
-		return t.entry.token(), nil
+		return m.handOut(t.entry), nil
 	}
 	tok, err := m.renew(ctx, t, demand{minTTL: DefaultMinTTL, forced: true, reported: generation == current})
 	return tok, fail(span, err)
@@ -114,6 +114,22 @@ func (e *entry) token() Token {
 	}
 	if g.doubtful() {
 		t.Warnings = append(t.Warnings, WarnOutcomeUnknown)
+	}
+	return t
+}
+
+// handOut returns the access token of a grant that is not refreshed now, with what stands against its refresh.
+func (m *Manager) handOut(e *entry) Token {
+	t := e.token()
+	r := m.cache.client(e.g.Client)
+	if r.Suspended == nil && !r.Unavailable && r.RetryAt.IsZero() && e.g.Failures.Count == 0 {
+		return t
+	}
+	switch cl := m.clientOf(e.g); {
+	case m.suspended(cl) != nil:
+		t.Warnings = append(t.Warnings, WarnClientSuspended)
+	case e.ageNow() >= expiringAt(e.g) && (r.Unavailable || m.until(r.RetryAt) > 0 || e.g.Failures.failedAt(scopeVendor)):
+		t.Warnings = append(t.Warnings, WarnVendorUnavailable)
 	}
 	return t
 }

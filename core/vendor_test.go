@@ -184,6 +184,8 @@ type world struct {
 	events *events
 	cfg    core.Config
 	m      *core.Manager
+
+	replicas int // that another has started
 }
 
 const (

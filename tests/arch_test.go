@@ -46,7 +46,7 @@ func rules() []arch.Rule {
 			But: []string{
 				"go.opentelemetry.io/otel", "go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes",
 				"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/propagation", "go.opentelemetry.io/otel/trace",
-				"golang.org/x/sync/...", "golang.org/x/time/...", "github.com/cenkalti/backoff/v5", "github.com/sony/gobreaker/v2",
+				"golang.org/x/sync/...", "golang.org/x/time/...", "github.com/cenkalti/backoff/v5",
 			},
 			Breaks: []string{"core/refresh.go", "github.com/tink-crypto/tink-go/v2/aead"},
 			Allows: []string{"core/refresh.go", "golang.org/x/sync/errgroup"},
