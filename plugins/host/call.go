@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -46,7 +48,9 @@ func call[Req, Resp proto.Message](ctx context.Context, p *Plugin, e effect, m m
 		return none, err
 	}
 	defer i.end()
-	response, err := m(i.rpc, ctx, request)
+	waiting, stop := patient(ctx)
+	defer stop()
+	response, err := m(i.rpc, waiting, request)
 	if err == nil {
 		return response, nil
 	}
@@ -57,15 +61,39 @@ func call[Req, Resp proto.Message](ctx context.Context, p *Plugin, e effect, m m
 	return none, callError(ctx, err)
 }
 
+// patience is for how long an answer counts after the time of its call is over.
+const patience = 250 * time.Millisecond
+
+// patient returns ctx with the same deadline for the plugin, that ends here by patience later. A process that was stopped, or
+// suspended with its machine, finds two things when it wakes: the answer, and that the time is over. The answer comes first,
+// since the refresh token in it may be the only one there is.
+func patient(ctx context.Context) (context.Context, func()) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })
+	return deadlineOf{Context: longer, of: ctx}, func() {
+		unhook()
+		cancel()
+	}
+}
+
+// deadlineOf is a context that names the deadline of another, for gRPC to send.
+type deadlineOf struct {
+	context.Context
+	of context.Context
+}
+
+// Deadline implements context.Context.
+func (d deadlineOf) Deadline() (time.Time, bool) { return d.of.Deadline() }
+
 // mustEnd reports whether the process in which a call failed must end before the caller hears of it.
 //
 // A call that acts must not go on once its caller has given up, or lost the connection. Of one that only reads its caller
 // may walk away, as browsers do, and then the process lives on; but where its time is over, it hangs.
 func mustEnd(ctx context.Context, e effect, err error) bool {
-	switch status.Code(err) {
-	case codes.DeadlineExceeded:
+	switch code := status.Code(err); {
+	case code == codes.DeadlineExceeded, code == codes.Canceled && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return true
-	case codes.Canceled, codes.Unavailable:
+	case code == codes.Canceled, code == codes.Unavailable:
 		return e == acts
 	default:
 		return e == acts && ctx.Err() != nil
