@@ -20,6 +20,7 @@ TESTFLAGS ?= -timeout 20m
 
 FUZZTIME  ?= 60s
 MODEL_CHECKS ?= 5000
+CLUSTER_GRANTS ?= 5000
 
 # Modules of their own, which are tested with the long tests.
 modules   := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -72,6 +73,10 @@ fuzz: ## Fuzz each decoder of foreign input for FUZZTIME, 60 seconds
 .PHONY: chaos
 chaos: ## Try the refresh protocol with MODEL_CHECKS random schedules of crashes, stalls and lost writes
 	ESIGND_MODEL_CHECKS=$(MODEL_CHECKS) go test -run TestProtocolModel $(TESTFLAGS) ./core
+
+.PHONY: cluster
+cluster: ## Kill, stop and restart three replicas on a NATS cluster, with CLUSTER_GRANTS grants that expire together
+	ESIGND_CLUSTER_GRANTS=$(CLUSTER_GRANTS) go test -tags heavy -count 1 -v -timeout 30m ./tests/cluster
 
 .PHONY: lint
 lint: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint
