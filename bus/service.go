@@ -67,13 +67,14 @@ type ServiceConfig struct {
 // what is published on another subject would be written where it leads. A request with another reply subject, or with
 // none, is dropped and counted. Counts are told by NATS discovery (nats micro stats).
 //
-// A request for a token that can be served from memory is answered at once, in the order of arrival; all others are
-// worked on concurrently.
+// A request for a token that can be served from memory is answered at once, in the order of arrival, unless the answer is
+// to be sealed; all others are worked on concurrently.
 type Service struct {
 	cfg       ServiceConfig
 	log       *slog.Logger
 	tracer    trace.Tracer
 	endpoints []*endpoint
+	sealKey   wire.CurveKey // seals answers; as old as the Service
 	pending   *semaphore.Weighted
 	complain  rate.Sometimes
 
@@ -117,8 +118,12 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	case cfg.Pending < 0 || cfg.Timeout < 0:
 		return nil, errors.New("bus: ServiceConfig.Pending and Timeout are not negative")
 	}
+	sealKey, err := wire.NewCurveKey()
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
-		cfg: cfg, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scopeName),
+		cfg: cfg, sealKey: sealKey, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scopeName),
 		pending:  semaphore.NewWeighted(int64(cfg.Pending)),
 		complain: rate.Sometimes{First: 1, Interval: time.Minute},
 	}

@@ -26,6 +26,7 @@ type request struct {
 	*endpoint
 	tenant string
 	reply  string
+	sealTo string // the key to which the answer is sealed; empty: it is not
 	span   trace.Span
 }
 
@@ -48,6 +49,11 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 		}
 	}()
 	var j job
+	sealTo, sealErr := wire.SealTo(m.Headers())
+	r.sealTo = sealTo
+	if err == nil {
+		err = sealErr
+	}
 	if err == nil {
 		j, err = e.read(tenant, m.Data())
 	}
@@ -55,7 +61,8 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 		r.fail(ctx, err)
 		return
 	}
-	if j.cached != nil {
+	// Sealing takes longer than all the rest: it is not done on the goroutine that all requests go through.
+	if j.cached != nil && r.sealTo == "" {
 		if answer, ok := j.cached(); ok {
 			e.count.cached.Add(1)
 			r.answer(ctx, answer, nil)
@@ -201,13 +208,16 @@ func (r *request) fail(ctx context.Context, err error) {
 // send publishes on the reply subject. micro's own ways to answer are not for other goroutines.
 func (r *request) send(ctx context.Context, headers map[string]string, body []byte) {
 	m := &nats.Msg{Subject: r.reply, Data: body}
-	if len(headers) > 0 {
-		m.Header = make(nats.Header, len(headers))
-		for name, value := range headers {
-			m.Header.Set(name, value)
-		}
+	if len(headers) > 0 || r.sealTo != "" {
+		m.Header = make(nats.Header, len(headers)+1)
 	}
-	err := r.conn.PublishMsg(m)
+	for name, value := range headers {
+		m.Header.Set(name, value)
+	}
+	err := r.seal(m)
+	if err == nil {
+		err = r.conn.PublishMsg(m)
+	}
 	if errors.Is(err, nats.ErrMaxPayload) && headers[wire.HeaderErrorCode] == "" {
 		r.fail(ctx, core.Errorf(core.ServerError, "the answer is larger than the NATS server's max_payload"))
 		return
@@ -218,4 +228,14 @@ func (r *request) send(ctx context.Context, headers map[string]string, body []by
 		return
 	}
 	r.count.answered.Add(1)
+}
+
+// seal seals the body where the request wants that. Headers stay in the clear, and so does the code of an error.
+func (r *request) seal(m *nats.Msg) (err error) {
+	if r.sealTo == "" {
+		return nil
+	}
+	m.Header.Set(wire.HeaderSealedBy, r.service.sealKey.Public())
+	m.Data, err = r.service.sealKey.Seal(m.Data, r.sealTo)
+	return err
 }

@@ -58,7 +58,7 @@ func TestTheContractNamesEverything(t *testing.T) {
 
 func contractNames() []string {
 	names := []string{
-		wire.EventStream, wire.HeaderErrorCode, wire.HeaderError, wire.HeaderMsgID, wire.HeaderTraceParent,
+		wire.EventStream, wire.HeaderErrorCode, wire.HeaderError, wire.HeaderMsgID, wire.HeaderTraceParent, wire.HeaderSealTo, wire.HeaderSealedBy,
 		core.ReasonInvalidGrant, core.ReasonOutcomeUnknown, core.ReasonConsentExpired, core.ReasonRefreshExpired,
 		core.IssuedAuthorized, core.IssuedRefreshed, core.IssuedImported, core.IssuedClientCredentials, core.IssuedRecovered,
 		core.IssuedConfirmed,

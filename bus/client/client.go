@@ -69,6 +69,9 @@ type Config struct {
 	Prefix string
 	// Timeout is how long an answer is waited for where the context has no deadline. 0: DefaultTimeout.
 	Timeout time.Duration
+	// Sealed has every answer sealed to a key that this Client makes for the request, so that who reads along on NATS
+	// learns no token. An answer that is not sealed, from an esignd that does not know how, is not used.
+	Sealed bool
 	// Logger gets what a Watch skips or tries again. nil: slog.Default.
 	Logger *slog.Logger
 }
@@ -79,6 +82,7 @@ type Client struct {
 	tenant  string
 	prefix  string
 	timeout time.Duration
+	sealed  bool
 	log     *slog.Logger
 }
 
@@ -101,7 +105,7 @@ func New(cfg Config) (*Client, error) {
 	case !wire.ValidPrefix(cfg.Prefix):
 		return nil, fmt.Errorf("client: prefix %q: letters, digits, - and _ are wanted, parted by dots", cfg.Prefix)
 	}
-	return &Client{conn: cfg.Conn, tenant: cfg.Tenant, prefix: cfg.Prefix, timeout: cfg.Timeout, log: cfg.Logger}, nil
+	return &Client{conn: cfg.Conn, tenant: cfg.Tenant, prefix: cfg.Prefix, timeout: cfg.Timeout, sealed: cfg.Sealed, log: cfg.Logger}, nil
 }
 
 // TokenOption changes what Token asks for.
@@ -222,7 +226,7 @@ func ask[Reply any](ctx context.Context, c *Client, e wire.Endpoint, req any) (R
 	}
 	m := &nats.Msg{Subject: wire.APISubject(c.prefix, c.tenant, e), Data: body, Header: nats.Header{}}
 	propagation.TraceContext{}.Inject(ctx, wire.Header(m.Header))
-	answer, err := c.conn.RequestMsgWithContext(ctx, m)
+	answer, err := c.request(ctx, m)
 	if errors.Is(err, nats.ErrNoResponders) {
 		out := core.Errorf(TemporarilyUnavailable, "ask esignd for %s: no daemon listens on %s: %w", e, m.Subject, err)
 		out.Reason, out.RetryAfter = ReasonNoResponders, time.Second
@@ -239,4 +243,30 @@ func ask[Reply any](ctx context.Context, c *Client, e wire.Endpoint, req any) (R
 		return none, fmt.Errorf("ask esignd for %s: the answer is not what this endpoint answers", e)
 	}
 	return reply, nil
+}
+
+// request sends m and returns the answer, opened where the Client wants it sealed. Each request has a key of its own: an
+// answer to another one does not open, nor does what was recorded once the request is over.
+func (c *Client) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+	if !c.sealed {
+		return c.conn.RequestMsgWithContext(ctx, m)
+	}
+	key, err := wire.NewCurveKey()
+	if err != nil {
+		return nil, err
+	}
+	m.Header.Set(wire.HeaderSealTo, key.Public())
+	answer, err := c.conn.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	by := wire.Header(answer.Header).Get(wire.HeaderSealedBy)
+	switch {
+	case by != "":
+		answer.Data, err = key.Open(answer.Data, by)
+		return answer, err
+	case wire.DecodeError(answer.Header, nil) != nil:
+		return answer, nil // an error in the clear gives nothing away
+	}
+	return nil, errors.New("the answer is not sealed, and not used: this esignd does not seal answers, or another program answers in its place")
 }

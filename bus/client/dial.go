@@ -16,6 +16,7 @@ type DialConfig struct {
 	Prefix      string // empty: esign
 	Credentials string // path of a NATS credentials file; empty: none
 	Name        string // of the connection, for the operator; empty: the program says nothing
+	Sealed      bool   // as in Config
 }
 
 // Dial connects to NATS and returns a Client with the connection's close. It is for programs that use NATS for
@@ -33,7 +34,7 @@ func Dial(ctx context.Context, cfg DialConfig) (*Client, func(), error) {
 		// A URL may hold a password; the error of nats.go does not.
 		return nil, nil, fmt.Errorf("connect to NATS: %w; is esignd running, and is this its nats.listen?", err)
 	}
-	c, err := New(Config{Conn: conn, Tenant: cfg.Tenant, Prefix: cfg.Prefix})
+	c, err := New(Config{Conn: conn, Tenant: cfg.Tenant, Prefix: cfg.Prefix, Sealed: cfg.Sealed})
 	if err != nil {
 		conn.Close()
 		return nil, nil, err

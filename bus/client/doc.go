@@ -12,6 +12,8 @@
 //     the context said.
 //   - A context that ends stops the waiting, not the refresh that it started.
 //   - The caller's trace context goes with each request, in W3C headers.
+//   - With Config.Sealed, answers are sealed: who reads along on NATS sees neither tokens nor connect URLs. What is asked is
+//     not sealed, such as the refresh token of an Import.
 //   - The token is in no error and no log, and [Client.Transport] sends it to no other host than the vendor's API.
 //
 // A NATS server that keeps callers apart (nats.auth services) wants the connection's inbox prefix to be

@@ -13,6 +13,8 @@ const (
 	HeaderMsgID       = "Nats-Msg-Id"             // the id of an event, by which JetStream knows one that it has
 	HeaderContentType = "Content-Type"
 	HeaderTraceParent = "traceparent"
+	HeaderSealTo      = "Esignd-Seal-To"   // on a request: the public curve key to which its answer is sealed
+	HeaderSealedBy    = "Esignd-Sealed-By" // on a sealed answer: the public curve key with which it was sealed
 )
 
 // Header carries a W3C trace context in the headers of a NATS message: it is a propagation.TextMapCarrier. Names are
