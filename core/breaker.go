@@ -10,7 +10,7 @@ import (
 const (
 	breakerOpensAt = 5                // failures of the vendor in a row
 	breakerPause   = 20 * time.Second // between the tries of an open breaker
-	breakerTrial   = time.Second      // how long others wait for such a try before they look again
+	trialPause     = time.Second      // how long others wait for such a try before they look again
 )
 
 // breaker leaves a vendor alone that failed many times in a row: then one call at a time tries, after a pause.
@@ -54,7 +54,7 @@ func (b *breaker) shutLocked() *VendorError {
 	case !b.open:
 		return nil
 	case b.trying:
-		wait = breakerTrial
+		wait = trialPause
 	case wait <= 0:
 		return nil
 	}

@@ -50,6 +50,7 @@ const (
 	pause  kind = "pause"  // the process stands still for d and then goes on, whatever deadline has passed
 	busy   kind = "busy"   // the vendor answers 503
 	broken kind = "broken" // the vendor answers 500 and has done nothing
+	refuse kind = "refuse" // the vendor answers that it does not accept the client
 )
 
 func newFleet(rotates bool, lifetime time.Duration, policy core.Policy) *fleet {

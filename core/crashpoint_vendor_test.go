@@ -231,6 +231,9 @@ func (w wire) undelivered(p *presentation, r core.TokenRequest, asked time.Time,
 	case busy:
 		w.vendor.set(func() { p.done, p.harmless, p.spares = time.Now(), true, true })
 		return &core.VendorError{Outcome: core.Refused, Code: core.CodeUnavailable, Status: 503}
+	case refuse:
+		w.vendor.set(func() { p.done, p.harmless, p.spares = time.Now(), true, true })
+		return &core.VendorError{Outcome: core.Refused, Code: core.CodeInvalidClient, Status: 401}
 	case broken:
 		return &core.VendorError{Outcome: core.Unknown, Code: core.CodeHTTPError, Status: 500}
 	case stall:

@@ -43,6 +43,9 @@ func (m *Manager) shut(cl *Client) time.Duration {
 	var wait time.Duration
 	if s := m.suspended(cl); s != nil {
 		wait = m.until(s.ProbeAt)
+		if since := m.now().Sub(s.ProbedAt); since >= 0 && since < claimDuration {
+			wait = min(wait, trialPause) // it will soon be known
+		}
 	}
 	if left := m.leftAlone(cl); left != nil {
 		wait = max(wait, left.RetryAfter)

@@ -42,10 +42,12 @@ type suspension struct {
 	Fingerprint string    `json:"fingerprint"`
 	Code        string    `json:"code"`
 	Since       time.Time `json:"since"`
-	// Probes counts the tries since, and ProbeAt is when the next may be made. Owner is who made the last.
-	Probes  int       `json:"probes"`
-	ProbeAt time.Time `json:"probe_at"`
-	Owner   string    `json:"owner,omitempty"`
+	// Probes counts the tries since, and ProbeAt is when the next may be made. Owner is who made the last, and ProbedAt
+	// when; zero once it is known to be refused.
+	Probes   int       `json:"probes"`
+	ProbeAt  time.Time `json:"probe_at"`
+	ProbedAt time.Time `json:"probed_at,omitzero"`
+	Owner    string    `json:"owner,omitempty"`
 	// Superseded says that other credentials were accepted since: the client works, and these still do not.
 	Superseded bool `json:"superseded,omitempty"`
 }
@@ -246,7 +248,7 @@ func (m *Manager) suspend(ctx context.Context, cl *Client, e *VendorError, r rul
 	m.changeClient(ctx, cl, func(c *clientRecord) bool {
 		if c.Suspended != nil && c.Suspended.Fingerprint == print {
 			if probe {
-				c.Suspended.ProbeAt = m.now().Add(r.backoff(c.Suspended.Probes+1, 0))
+				c.Suspended.ProbeAt, c.Suspended.ProbedAt = m.now().Add(r.backoff(c.Suspended.Probes+1, 0)), time.Time{}
 			}
 			return probe
 		}
@@ -294,7 +296,7 @@ func (m *Manager) claimProbe(ctx context.Context, cl *Client) (bool, error) {
 			return false
 		}
 		s.Probes++
-		s.Owner = m.owner
+		s.Owner, s.ProbedAt = m.owner, m.now()
 		s.ProbeAt = m.now().Add(ruleFor(&VendorError{Outcome: Refused, Code: s.Code}).backoff(s.Probes+1, 0))
 		return true
 	})

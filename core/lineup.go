@@ -45,6 +45,21 @@ type lineup struct {
 	ends  []time.Time // when the tokens of those that wait end, sorted; guarded by mu
 }
 
+// startLineups opens the lines of a vendor's clients for what is overdue when its adapter first says its metadata: before
+// that nothing is planned.
+func (m *Manager) startLineups(vendor string) {
+	for name, l := range m.lineups {
+		if m.clients[name].Vendor != vendor {
+			continue
+		}
+		l.mu.Lock()
+		if l.taken.IsZero() {
+			l.opens = time.Now()
+		}
+		l.mu.Unlock()
+	}
+}
+
 // turn is how long a grant that is due waits until its client's vendor is called for it; zero or less is no longer.
 func (m *Manager) turn(e *entry, cl *Client) time.Duration {
 	shut := m.shut(cl)
@@ -52,11 +67,11 @@ func (m *Manager) turn(e *entry, cl *Client) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	begins := l.taken.IsZero() || shut > 0 && !l.opens.After(now)
-	if begins || shut > 0 && now.Sub(l.taken) > lineupAge {
+	begins := shut > 0 && !l.opens.After(now)
+	if l.taken.IsZero() || begins || shut > 0 && now.Sub(l.taken) > lineupAge {
 		l.taken, l.ends = now, m.waiting(cl, shut)
 	}
-	if begins || shut > 0 || l.opens.After(now) {
+	if shut > 0 || l.opens.After(now) {
 		l.opens = now.Add(max(shut, 0)) // where nothing is shut any more, it opened earlier than was foreseen
 	}
 	if len(l.ends) == 0 {

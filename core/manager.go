@@ -69,8 +69,8 @@ type Config struct {
 
 // Limits of one Manager.
 const (
-	callsPerVendor = 32                 // at once, so that a hanging vendor holds no more than its own
-	duePerVendor   = 2 * callsPerVendor // looked at, at once: there is always one that waits for a call
+	callsPerVendor = 64 // at once, so that a hanging vendor holds no more than its own
+	duePerVendor   = 64 // grants that are looked at at once
 )
 
 // Manager owns the life of every grant. It is made by New, works from Start to Close, and all its other methods may
@@ -368,6 +368,7 @@ func (m *Manager) metadata(ctx context.Context, vendor string, a Adapter) (Metad
 	if err != nil {
 		return Metadata{}, &VendorError{Outcome: NotSent, Code: CodePlugin, Detail: "the adapter of " + vendor + " does not say its metadata"}
 	}
+	m.startLineups(vendor)
 	m.metaMu.Lock()
 	defer m.metaMu.Unlock()
 	m.meta[vendor] = md

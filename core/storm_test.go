@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,19 +25,26 @@ type storm struct {
 	sent int               // calls, whatever came of them
 	down func() error      // nil: the vendor answers
 
+	takes  time.Duration   // a call
 	others []*core.Manager // the other replicas
 }
 
 // newStorm imports n grants, each with a token that ends a moment after the one before, in an order of its own.
-func newStorm(t *testing.T, n, replicas int, change ...func(*core.Config)) *storm {
-	s := &storm{n: n, done: map[int]time.Time{}}
-	s.world = newWorld(t, append(change, func(c *core.Config) { c.Publisher = &tally{Publisher: c.Publisher} })...)
-	first := time.Now().Add(15 * time.Minute)
+func newStorm(t *testing.T, n, replicas int) *storm {
+	return newStormOf(t, n, replicas, 15*time.Minute, 10*time.Millisecond)
+}
+
+// newStormOf is newStorm with tokens of which the first ends after a lifetime, and each of the others apart from the one
+// before.
+func newStormOf(t *testing.T, n, replicas int, lifetime, apart time.Duration) *storm {
+	s := &storm{n: n, done: map[int]time.Time{}, takes: 100 * time.Millisecond}
+	s.world = newWorld(t, func(c *core.Config) { c.Publisher = &tally{Publisher: c.Publisher} })
+	first := time.Now().Add(lifetime)
 	for k := range n {
 		i := k * 7919 % n // not the order in which they end
 		_, err := s.m.Import(t.Context(), core.ImportRequest{
 			Tenant: tenant, Client: main, Account: fmt.Sprint("account-", i), RefreshToken: s.vendor.seed(fmt.Sprint("seed-", i)),
-			AccessToken: core.NewSecret(fmt.Sprint("given-", i)), ExpiresAt: first.Add(time.Duration(i) * 10 * time.Millisecond),
+			AccessToken: core.NewSecret(fmt.Sprint("given-", i)), ExpiresAt: first.Add(time.Duration(i) * apart),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -51,9 +60,9 @@ func newStorm(t *testing.T, n, replicas int, change ...func(*core.Config)) *stor
 func (s *storm) before(context.Context, core.TokenRequest) error {
 	s.mu.Lock()
 	s.sent++
-	down := s.down
+	down, takes := s.down, s.takes
 	s.mu.Unlock()
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(takes)
 	if down != nil {
 		return down()
 	}
@@ -188,6 +197,21 @@ func (f figures) check(t *testing.T) {
 	}
 }
 
+// stormVar says how many grants wait out an outage; without it there are few.
+const stormVar = "ESIGND_STORM_GRANTS"
+
+func stormSize(t *testing.T) int {
+	size := os.Getenv(stormVar)
+	if size == "" {
+		return 300
+	}
+	n, err := strconv.Atoi(size)
+	if err != nil {
+		t.Fatalf("%s: %v", stormVar, err)
+	}
+	return n
+}
+
 func unreachable() error { return &core.VendorError{Outcome: core.NotSent, Code: core.CodeNetwork} }
 
 func busyFor(d time.Duration) func() error {
@@ -213,7 +237,7 @@ func TestStormAfterAnOutageIsSpreadAndTheTokenThatEndsFirstGoesFirst(t *testing.
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStorm(t, stormSize, c.replicas)
+				s := newStorm(t, stormSize(t), c.replicas)
 				defer s.close()
 				s.weather(c.down)
 				time.Sleep(17*time.Minute + 20*time.Second) // every token has ended
@@ -235,7 +259,7 @@ func TestStormAfterAnOutageOfEsigndIsSpreadAndTheTokenThatEndsFirstGoesFirst(t *
 	for _, replicas := range []int{1, 3} {
 		t.Run(fmt.Sprint(replicas, " replicas"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStorm(t, stormSize, 1)
+				s := newStorm(t, stormSize(t), 1)
 				s.close()
 				time.Sleep(20 * time.Minute)
 				s.m = s.start()
