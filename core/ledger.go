@@ -38,10 +38,10 @@ type clientRecord struct {
 
 // suspension pauses the refreshes of every grant of a client.
 type suspension struct {
-	// Fingerprint is of the credentials that were refused: a replica with others is not bound.
-	Fingerprint string    `json:"fingerprint"`
-	Code        string    `json:"code"`
-	Since       time.Time `json:"since"`
+	// Fingerprints are of the credentials that were refused, the newest last: a replica with others is not bound.
+	Fingerprints []string  `json:"fingerprints"`
+	Code         string    `json:"code"`
+	Since        time.Time `json:"since"`
 	// Probes counts the tries since, and ProbeAt is when the next may be made. Owner is who made the last, and ProbedAt
 	// when; zero once it is known to be refused.
 	Probes   int       `json:"probes"`
@@ -52,11 +52,23 @@ type suspension struct {
 	Superseded bool `json:"superseded,omitempty"`
 }
 
+// maxFingerprints bounds the refused credentials that are remembered: replicas in the middle of a change have two.
+const maxFingerprints = 4
+
+func (s *suspension) binds(print string) bool { return slices.Contains(s.Fingerprints, print) }
+
+// refuse adds credentials.
+func (s *suspension) refuse(print string) {
+	s.Fingerprints = append(s.Fingerprints, print)
+	s.Fingerprints = s.Fingerprints[max(0, len(s.Fingerprints)-maxFingerprints):]
+}
+
 func (r *clientRecord) clone() *clientRecord {
 	c := *r
 	c.Debts = slices.Clone(r.Debts)
 	if r.Suspended != nil {
 		s := *r.Suspended
+		s.Fingerprints = slices.Clone(s.Fingerprints)
 		c.Suspended = &s
 	}
 	return &c
@@ -151,7 +163,7 @@ func (r *clientRecord) owe(cl *Client, e Event) {
 // suspended returns the suspension that binds this replica, nil where there is none.
 func (m *Manager) suspended(cl *Client) *suspension {
 	s := m.cache.client(cl.Name).Suspended
-	if s == nil || s.Fingerprint != m.fingerprint(cl) {
+	if s == nil || !s.binds(m.fingerprint(cl)) {
 		return nil
 	}
 	return s
@@ -206,8 +218,12 @@ func (m *Manager) noteSuccess(ctx context.Context, cl *Client, sent time.Time, r
 				s.Superseded, changed = true, true
 				r.owe(cl, m.event(ctx, ClientResumed, ""))
 			}
-			if s.Fingerprint == print {
-				r.Suspended, changed = nil, true
+			if s.binds(print) {
+				s.Fingerprints = slices.DeleteFunc(s.Fingerprints, func(p string) bool { return p == print })
+				changed = true
+			}
+			if len(s.Fingerprints) == 0 {
+				r.Suspended = nil
 			}
 		}
 		if r.Unavailable && !overtaken(at, r.VendorSince) {
@@ -246,13 +262,22 @@ func (m *Manager) noteFailure(ctx context.Context, cl *Client, sent time.Time, e
 func (m *Manager) suspend(ctx context.Context, cl *Client, e *VendorError, r rule, probe bool) {
 	print := m.fingerprint(cl)
 	m.changeClient(ctx, cl, func(c *clientRecord) bool {
-		if c.Suspended != nil && c.Suspended.Fingerprint == print {
+		s := c.Suspended
+		if s != nil && s.binds(print) {
 			if probe {
-				c.Suspended.ProbeAt, c.Suspended.ProbedAt = m.now().Add(r.backoff(c.Suspended.Probes+1, 0)), time.Time{}
+				s.ProbeAt, s.ProbedAt = m.now().Add(r.backoff(s.Probes+1, 0)), time.Time{}
 			}
 			return probe
 		}
-		c.Suspended = &suspension{Fingerprint: print, Code: e.Code, Since: m.now(), ProbeAt: m.now().Add(r.backoff(1, 0))}
+		if s != nil && !s.Superseded {
+			s.refuse(print) // the client is suspended as it was: these do not work either
+			return true
+		}
+		c.Suspended = &suspension{Code: e.Code, Since: m.now(), ProbeAt: m.now().Add(r.backoff(1, 0))}
+		if s != nil {
+			c.Suspended.Fingerprints = s.Fingerprints
+		}
+		c.Suspended.refuse(print)
 		c.owe(cl, m.event(ctx, ClientSuspended, e.Code))
 		return true
 	})

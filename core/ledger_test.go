@@ -362,3 +362,41 @@ func TestReplicaThatAloneCannotReachTheVendorTellsItOnce(t *testing.T) {
 		}
 	})
 }
+
+// In the middle of a change of credentials, neither the old ones nor the new ones are accepted: the client is suspended
+// once, for all replicas, and with either it resumes.
+func TestTwoCredentialsThatAreBothRefusedAreOneSuspension(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 1, team...)
+		defer c.close()
+		old := c.cfg.Clients
+		c.cfg.Clients = slices.Clone(old)
+		c.cfg.Clients[0].ClientSecret = core.NewSecret("mistyped")
+		c.replicas = append(c.replicas, c.another())
+		time.Sleep(35 * time.Minute)
+		c.vendorDoes(refusesClient)
+		for range 60 {
+			time.Sleep(time.Minute)
+			for i, name := range team {
+				_, _ = c.replicas[i%2].Refresh(t.Context(), c.of(name))
+			}
+		}
+		if n := len(c.called()); n > 20 {
+			t.Errorf("%d calls in an hour", n)
+		}
+		if diff := cmp.Diff([]string{"client.suspended invalid_client"}, c.ofClient()); diff != "" {
+			t.Error(diff)
+		}
+		c.vendorDoes(nil)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		for _, name := range team {
+			if info := c.info(name); info.Generation < 2 {
+				t.Errorf("%s: %+v", name, info)
+			}
+		}
+		if diff := cmp.Diff([]string{"client.suspended invalid_client", "client.resumed"}, c.ofClient()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

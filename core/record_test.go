@@ -40,7 +40,7 @@ func goldenRecords() map[string]any {
 		"grant": g,
 		"client": &clientRecord{
 			Format: clientFormat, Name: "main", Vendor: "adobesign", Rotating: true, RetryAt: day, Unavailable: true, VendorSince: day, Debts: []Event{owed},
-			Suspended: &suspension{Fingerprint: "f", Code: "invalid_client", Since: day, Probes: 3, ProbeAt: day, ProbedAt: day, Owner: "folder/process", Superseded: true},
+			Suspended: &suspension{Fingerprints: []string{"f"}, Code: "invalid_client", Since: day, Probes: 3, ProbeAt: day, ProbedAt: day, Owner: "folder/process", Superseded: true},
 		},
 		"ticket": &ticket{
 			Format: ticketFormat, Grant: "g_1", Tenant: "acme", Client: "main", Account: "a@example.com", Scopes: []string{"sign"}, ReturnTo: "https://example.com",
