@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -151,6 +152,15 @@ func (d *dataDir) serverDir() (string, error) {
 		return "", fmt.Errorf("make the store's folder: %w", err)
 	}
 	return dir, writeFile(mark, []byte(standaloneText))
+}
+
+// warnOfStore tells an operator who went from the embedded server to an external one, and left the grants behind.
+func (d *dataDir) warnOfStore(log *slog.Logger) {
+	dir := filepath.Join(d.path, serverFolder)
+	if _, err := os.Stat(filepath.Join(dir, server.JetStreamStoreDir)); err == nil {
+		log.Warn("data_dir holds the store of the embedded server, which is not used while nats.url is set: unless they were moved, its "+
+			"grants are not known here; move them as docs/scaling.md says, and put the folder away when they are", "folder", dir)
+	}
 }
 
 // writeFile replaces the file in one step, readable by its owner alone: after a crash there is the old one or the new

@@ -2,9 +2,11 @@ package bus
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,6 +147,24 @@ func TestStoreOfAClusterIsRefused(t *testing.T) {
 	}
 	if _, err := Open(testContext(t), embeddedConfig(dir)); err == nil || !strings.Contains(err.Error(), mark) {
 		t.Errorf("another mark: %v, want an error that names it", err)
+	}
+}
+
+func TestStoreLeftBehindForAnExternalServerIsTold(t *testing.T) {
+	dir := t.TempDir()
+	b := openBus(t, embeddedConfig(dir))
+	put(t, b.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`), Secret: []byte("token")})
+	closeBus(t, b)
+	var log bytes.Buffer
+	cfg := externalConfig(t, startExternal(t, nil).ClientURL())
+	cfg.DataDir, cfg.Logger = dir, slog.New(slog.NewTextHandler(&log, nil))
+	closeBus(t, openBus(t, cfg))
+	if folder := filepath.Join(dir, serverFolder); !strings.Contains(log.String(), "docs/scaling.md") || !strings.Contains(log.String(), folder) {
+		t.Errorf("the log does not say where the grants are, and what to do:\n%s", &log)
+	}
+	again := openBus(t, embeddedConfig(dir))
+	if _, err := again.Store().Get(testContext(t), "grant.a"); err != nil {
+		t.Errorf("the store that was left behind: %v", err)
 	}
 }
 

@@ -74,6 +74,7 @@ func (s *session) connect(ctx context.Context) (err error) {
 		state, public = append(state, dialState...), append(public, dialPublic...)
 	} else {
 		where = "external server (nats.url)"
+		s.dir.warnOfStore(s.cfg.Logger)
 		state, public = append(state, externalOptions(s.cfg)...), append(public, externalOptions(s.cfg)...)
 	}
 	if s.state, s.js, err = connect(s.cfg.URL, state); err != nil {
