@@ -45,14 +45,17 @@ func TestStormPresentsEachTokenOnce(t *testing.T) {
 	s.importAll()
 	s.callers = s.startCallers(6)
 
-	system.Await(t, 2*s.life, "the storm is in its middle", func() bool { return v.answeredRefreshes() >= s.size*2/5 })
-	first, _ := v.span()
 	leader := s.leader(js)
+	system.Await(t, 2*s.life, "the storm is in its middle, and calls of the replica are under way", func() bool {
+		return v.answeredRefreshes() >= s.size*2/5 && v.answering(s.victim) > 2
+	})
+	underWay := v.answering(s.victim)
 	s.daemons[s.victim].Kill()
 	leader.Kill()
 	killed := time.Now()
-	t.Logf("after %s and %d refreshes NATS server %s and replica %d are killed", killed.Sub(first).Round(time.Millisecond),
-		v.answeredRefreshes(), leader.Name, s.victim)
+	first, _ := v.span()
+	t.Logf("after %s and %d refreshes NATS server %s and replica %d are killed, which has %d calls under way",
+		killed.Sub(first).Round(time.Millisecond), v.answeredRefreshes(), leader.Name, s.victim, underWay)
 
 	grants := s.awaitCalm()
 	s.callers.stop()

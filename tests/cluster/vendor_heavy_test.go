@@ -34,7 +34,8 @@ type vendor struct {
 	mu        sync.Mutex // guards what follows
 	owner     map[string]string
 	presented map[string][]presentation // by refresh token
-	refreshed int                       // refreshes answered
+	refreshed int                       // refreshes that were acted on
+	underWay  map[int]int               // refreshes that are being answered, by door
 }
 
 // gate holds the refreshes of an account until it is opened, before the vendor acts or after.
@@ -51,7 +52,7 @@ type presentation struct {
 
 func openVendor(t testing.TB, lifetime, latency time.Duration, gates map[string]gate) *vendor {
 	t.Helper()
-	v := &vendor{t: t, latency: latency, gates: gates, owner: map[string]string{}, presented: map[string][]presentation{}}
+	v := &vendor{t: t, latency: latency, gates: gates, owner: map[string]string{}, presented: map[string][]presentation{}, underWay: map[int]int{}}
 	v.Server = system.Must(global.New(global.Config{
 		AccessLifetime: lifetime, Rotate: true, AutoConsent: "person@sandbox.example", Middleware: v.watch,
 	}))(t)
@@ -99,7 +100,8 @@ func (v *vendor) watch(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		account := v.note(token, r.Host)
+		account, done := v.note(token, r.Host)
+		defer done()
 		v.takeTime(r, account, false)
 		kept := httptest.NewRecorder()
 		next.ServeHTTP(kept, r)
@@ -144,8 +146,8 @@ func field(contentType string, body []byte, name string) string {
 	return form.Value[name][0]
 }
 
-// note keeps a presentation and returns whose token it is.
-func (v *vendor) note(token, host string) (account string) {
+// note keeps a presentation and returns whose token it is, and what is to be called when it was answered.
+func (v *vendor) note(token, host string) (account string, done func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p := presentation{at: time.Now(), door: -1}
@@ -155,7 +157,12 @@ func (v *vendor) note(token, host string) (account string) {
 		}
 	}
 	v.presented[token] = append(v.presented[token], p)
-	return v.owner[token]
+	v.underWay[p.door]++
+	return v.owner[token], func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.underWay[p.door]--
+	}
 }
 
 // answered keeps whose the next refresh token is.
@@ -170,6 +177,13 @@ func (v *vendor) answered(token string, body []byte) {
 	defer v.mu.Unlock()
 	v.owner[set.RefreshToken] = v.owner[token]
 	v.refreshed++
+}
+
+// answering is how many refreshes of a replica are being answered.
+func (v *vendor) answering(replica int) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.underWay[replica]
 }
 
 // answeredRefreshes is how many refreshes the vendor has acted on.
