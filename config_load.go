@@ -3,7 +3,9 @@ package esignd
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,13 +40,17 @@ func LoadConfig(path string, environ []string) (Config, error) {
 	return cfg, nil
 }
 
-func parseConfig(text []byte, environ []string) (Config, error) {
+// parseConfig reads the sections that are named, or with none all.
+func parseConfig(text []byte, environ []string, sections ...string) (Config, error) {
 	src, raw, err := readYAML(text)
 	if err != nil {
 		return Config{}, err
 	}
 	env := environment(environ)
 	src.override(raw, env)
+	if len(sections) > 0 {
+		maps.DeleteFunc(raw, func(name string, _ any) bool { return !slices.Contains(sections, name) })
+	}
 	var p problems
 	p.addShape(raw, configSchema, "")
 	if err := p.err(src); err != nil {

@@ -17,6 +17,20 @@ func LoadDataDir(path string, environ []string) (string, error) {
 	return cfg.DataDir, err
 }
 
+// LoadStoreConfig reads what a configuration says of data_dir, NATS and keys, and nothing else: for Backup and Restore,
+// which need no secret of a client.
+func LoadStoreConfig(path string, environ []string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	cfg, err := parseConfig(text, environ, "data_dir", "nats", "keys")
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration %s:\n%w", path, err)
+	}
+	return cfg, nil
+}
+
 // RewrapKeys wraps the keyset of a configuration with the key that an environment variable or a file holds, one of which
 // is named, in place of keys.wrap, and returns the keyset's path. See bus.Rewrap.
 func RewrapKeys(ctx context.Context, path string, environ []string, variable, file string) (string, error) {

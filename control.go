@@ -28,6 +28,9 @@ const (
 	pathKeysDrop   = "/keys/drop"
 )
 
+// pathBackup answers with a backup, as it is written to a file.
+const pathBackup = "/backup"
+
 type nothing struct{}
 
 func commands(b *bus.Bus) http.Handler {
@@ -41,6 +44,7 @@ func commands(b *bus.Bus) http.Handler {
 	mux.Handle("POST "+pathKeysDrop, control.Handle(func(ctx context.Context, _ nothing) (bus.KeyStatus, error) {
 		return b.DropKeys(ctx)
 	}))
+	mux.Handle("POST "+pathBackup, control.Stream(b.Backup))
 	return mux
 }
 

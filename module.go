@@ -114,17 +114,22 @@ func newTelemetry(lc fx.Lifecycle, cfg checked) (*telemetry.Telemetry, trace.Tra
 func newLogger(t *telemetry.Telemetry) *slog.Logger { return t.Logger() }
 
 func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger) (*bus.Bus, error) {
-	b, err := bus.New(bus.Config{
-		DataDir: cfg.DataDir, URL: string(cfg.NATS.URL), Listen: cfg.NATS.Listen, Auth: bus.Auth{None: cfg.NATS.Auth == AuthNone},
-		Prefix: cfg.NATS.Prefix, Replicas: cfg.NATS.Replicas, Credentials: cfg.NATS.Credentials,
-		TLS:  bus.TLS{CA: cfg.NATS.TLS.CA, Cert: cfg.NATS.TLS.Cert, Key: cfg.NATS.TLS.Key},
-		Keys: bus.Keys{Keyset: cfg.Keys.Keyset, Wrap: cfg.Keys.Wrap}, Logger: log,
-	})
+	b, err := bus.New(cfg.bus(log))
 	if err != nil {
 		return nil, err
 	}
 	lc.Append(fx.StartStopHook(b.Start, b.Close))
 	return b, nil
+}
+
+// bus returns what the configuration says of NATS, records and keys.
+func (c Config) bus(log *slog.Logger) bus.Config {
+	return bus.Config{
+		DataDir: c.DataDir, URL: string(c.NATS.URL), Listen: c.NATS.Listen, Auth: bus.Auth{None: c.NATS.Auth == AuthNone},
+		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, Credentials: c.NATS.Credentials,
+		TLS:  bus.TLS{CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key},
+		Keys: bus.Keys{Keyset: c.Keys.Keyset, Wrap: c.Keys.Wrap}, Logger: log,
+	}
 }
 
 // newPlugins needs the bus, since that holds the lock of data_dir, in which the sockets are.

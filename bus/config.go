@@ -42,6 +42,9 @@ type Config struct {
 	Keys Keys
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
+
+	// offline says that nobody is served: an embedded server listens on nothing.
+	offline bool
 }
 
 // Auth says who may connect to the embedded server: either anybody on this machine, or the callers listed.

@@ -64,6 +64,9 @@ func (d *dataDir) close() error {
 	return nil
 }
 
+// ErrInUse is returned by Start where another process holds the lock of the data_dir.
+var ErrInUse = errors.New("is in use")
+
 func lockDataDir(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -73,8 +76,8 @@ func lockDataDir(path string) (*os.File, error) {
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		holder := lockHolder(f)
 		_ = f.Close()
-		return nil, fmt.Errorf("data_dir %s is in use by %s: stop that esignd, or give this one a data_dir of its own",
-			path, holder)
+		return nil, fmt.Errorf("data_dir %s %w by %s: stop that esignd, or give this one a data_dir of its own",
+			path, ErrInUse, holder)
 	}
 	if err == nil {
 		err = signLock(f)

@@ -38,8 +38,10 @@ func startServer(ctx context.Context, cfg Config, dir *dataDir) (_ *embedded, er
 	if err != nil {
 		return nil, err
 	}
-	if err := probeListen(ctx, cfg.Listen); err != nil {
-		return nil, err
+	if !cfg.offline {
+		if err := probeListen(ctx, cfg.Listen); err != nil {
+			return nil, err
+		}
 	}
 	e := &embedded{}
 	if e.state, err = nkeys.CreateUser(); err != nil {
@@ -94,6 +96,7 @@ func (e *embedded) options(cfg Config, store, name string) (*server.Options, err
 		ServerName: name,
 		Host:       host,
 		Port:       port,
+		DontListen: cfg.offline,
 		NoSigs:     true,
 		JetStream:  true,
 		StoreDir:   store,

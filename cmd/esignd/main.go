@@ -1,7 +1,7 @@
 // Command esignd keeps OAuth tokens of e-signature vendors alive and hands them out over NATS.
 //
-// serve runs the daemon, dev the whole system on one machine with sandbox vendors, and the other commands ask a
-// daemon that runs. It guarantees nothing of its own: package esignd is the daemon.
+// serve runs the daemon, dev the whole system on one machine with sandbox vendors, backup and restore keep its records,
+// and the other commands ask a daemon that runs. It guarantees nothing of its own: package esignd is the daemon.
 package main
 
 import (
@@ -28,6 +28,8 @@ type cli struct {
 	Grants  grantsCommands `cmd:"" help:"List, show, import or forget grants."`
 	Events  eventsCommand  `cmd:"" help:"Follow the events of a tenant."`
 	Keys    keysCommands   `cmd:"" help:"Show, rotate or wrap anew the keys that seal what is stored."`
+	Backup  backupCommand  `cmd:"" help:"Write all records to one sealed file, of a daemon that runs or is stopped."`
+	Restore restoreCommand `cmd:"" help:"Put the records of a backup into a stopped daemon, or an external NATS server."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`

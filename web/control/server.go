@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -92,6 +93,39 @@ func Handle[In, Out any](fn func(context.Context, In) (Out, error)) http.Handler
 	})
 }
 
+// streamStall is for how long who asked for a stream may take nothing of it.
+const streamStall = 30 * time.Second
+
+// Stream returns a handler that answers with what fn writes. An error after the first byte breaks the answer off, so that
+// who asked does not take it for whole.
+func Stream(fn func(context.Context, io.Writer) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out := &stream{to: w, rc: http.NewResponseController(w)}
+		err := fn(r.Context(), out)
+		switch {
+		case err != nil && out.begun:
+			panic(http.ErrAbortHandler) // net/http's way to cut an answer short
+		case err != nil:
+			answer(w, http.StatusInternalServerError, failure{Error: err.Error()})
+		}
+	})
+}
+
+// stream is an answer of which each part is taken in time.
+type stream struct {
+	to    http.ResponseWriter
+	rc    *http.ResponseController
+	begun bool
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	if err := s.rc.SetWriteDeadline(time.Now().Add(streamStall)); err != nil {
+		return 0, err
+	}
+	s.begun = true
+	return s.to.Write(p)
+}
+
 // failure is the body of an answer that is none.
 type failure struct {
 	Error string `json:"error"`
@@ -114,31 +148,54 @@ func Client(dataDir string) *http.Client {
 // Call asks the daemon on a data_dir for what it answers by Handle at a path, until ctx ends.
 func Call[Out any](ctx context.Context, dataDir, path string, in any) (Out, error) {
 	var out, none Out
-	body, err := json.Marshal(in)
+	body, err := ask(ctx, dataDir, path, in)
 	if err != nil {
 		return none, err
 	}
+	defer func() { _ = body.Close() }()
+	if err := json.NewDecoder(body).Decode(&out); err != nil {
+		return none, fmt.Errorf("read the answer of the esignd on %s: %w", dataDir, err)
+	}
+	return out, nil
+}
+
+// Copy writes what the daemon on a data_dir answers by Stream at a path to w.
+func Copy(ctx context.Context, dataDir, path string, w io.Writer) error {
+	body, err := ask(ctx, dataDir, path, struct{}{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	if _, err := io.Copy(w, body); err != nil {
+		return fmt.Errorf("take the answer of the esignd on %s: %w", dataDir, err)
+	}
+	return nil
+}
+
+// ask returns the body of an answer that is one.
+func ask(ctx context.Context, dataDir, path string, in any) (io.ReadCloser, error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://esignd"+path, bytes.NewReader(body))
 	if err != nil {
-		return none, err
+		return nil, err
 	}
 	resp, err := Client(dataDir).Do(req)
 	if err != nil {
 		if cause := errors.Unwrap(err); cause != nil {
 			err = cause // without the URL, which is not one that anybody knows
 		}
-		return none, err
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		var f failure
-		if err := json.NewDecoder(resp.Body).Decode(&f); err != nil || f.Error == "" {
-			return none, fmt.Errorf("the esignd on %s does not know this request (%s); is it of the same release?", dataDir, resp.Status)
-		}
-		return none, errors.New(f.Error)
+	var f failure
+	if err := json.NewDecoder(resp.Body).Decode(&f); err != nil || f.Error == "" {
+		return nil, fmt.Errorf("the esignd on %s does not know this request (%s); is it of the same release?", dataDir, resp.Status)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
-		return none, fmt.Errorf("read the answer of the esignd on %s: %w", dataDir, err)
-	}
-	return out, nil
+	return nil, errors.New(f.Error)
 }
