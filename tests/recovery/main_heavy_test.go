@@ -1,0 +1,112 @@
+//go:build heavy
+
+// Package recovery tests what an operator does with the records of esignd: back them up, restore them, and move them to
+// another NATS server. Daemons, plugins, vendors and NATS servers are processes.
+package recovery
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/plugins/consent"
+	"github.com/esignd/esignd/tests/system"
+)
+
+var binaries system.Binaries
+
+func TestMain(m *testing.M) { system.Main(m, &binaries, system.Build{NATS: true, Parallel: 4}) }
+
+// esignd runs a command with the configuration and environment of a daemon, and returns what it wrote and whether it
+// ended well.
+func esignd(t *testing.T, d *system.Daemon, args ...string) (string, bool) {
+	t.Helper()
+	cmd := exec.Command(binaries.Path("esignd"), args...)
+	cmd.Env = d.Env
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err == nil
+}
+
+// run is esignd of a command that is to end well.
+func run(t *testing.T, d *system.Daemon, args ...string) string {
+	t.Helper()
+	out, ok := esignd(t, d, args...)
+	if !ok {
+		t.Fatalf("esignd %v:\n%s", args, out)
+	}
+	return out
+}
+
+// backUp writes a backup of a daemon and returns its path.
+func backUp(t *testing.T, d *system.Daemon) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "backup")
+	run(t, d, "backup", "--config", d.Config, "--out", path)
+	return path
+}
+
+// give copies the keyset of a daemon with the embedded server to a path.
+func give(t *testing.T, d *system.Daemon, path string) {
+	t.Helper()
+	b := system.Must(os.ReadFile(filepath.Join(d.DataDir, "keyset.json")))(t)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// connect connects an account as its owner would.
+func connect(t *testing.T, cl *client.Client, name, account string) {
+	t.Helper()
+	a := system.Must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: name, Account: account}))(t)
+	browser := &http.Client{
+		Jar: system.Must(cookiejar.New(nil))(t), Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	visit := func(address string) *url.URL {
+		resp := system.Must(browser.Get(address))(t)
+		defer func() { _ = resp.Body.Close() }()
+		_, _ = io.Copy(io.Discard, resp.Body)
+		if resp.StatusCode != http.StatusSeeOther {
+			t.Fatalf("connect %s: a page answers %s", account, resp.Status)
+		}
+		return system.Must(resp.Location())(t)
+	}
+	page := visit(a.ConnectURL)
+	back := system.Must(consent.As(t.Context(), browser, page.String(), account, true))(t)
+	visit(back.String())
+}
+
+func sel(name, account string) client.Selector { return client.Selector{Client: name, Account: account} }
+
+// refresh refreshes a grant, which is to have the generation then. One that was made a moment ago is not refreshed yet.
+func refresh(t *testing.T, cl *client.Client, name, account string, generation uint64) client.Token {
+	t.Helper()
+	var tok client.Token
+	system.Await(t, 20*time.Second, name+" is refreshed", func() bool {
+		tok = system.Must(cl.Refresh(t.Context(), sel(name, account)))(t)
+		return tok.Generation == generation
+	})
+	return tok
+}
+
+// reused counts the refresh tokens that a vendor saw again after it had taken another's place.
+func reused(clients []system.Registration) int {
+	n := 0
+	for _, r := range clients {
+		n += r.Box.Stats().RefreshTokensReused
+	}
+	return n
+}
