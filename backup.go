@@ -45,6 +45,15 @@ func writeBackup(ctx context.Context, c bus.Config, w io.Writer) error {
 	return err
 }
 
+// Grow moves the records of the stopped daemon that from describes, with the embedded server, to the external server of
+// to: see bus.Growth. Of both it needs what LoadStoreConfig reads.
+func Grow(ctx context.Context, from, to Config, leaf string, log *slog.Logger, tell func(string)) error {
+	if err := (bus.Growth{From: from.bus(log), To: to.bus(log), Leaf: leaf, Tell: tell}).Run(ctx); err != nil {
+		return fmt.Errorf("grow: %w", err)
+	}
+	return nil
+}
+
 // Restore puts the records of a backup where the configuration says, and calls fn with what became of each. Nothing newer
 // is overwritten; with dryRun no record is written. No daemon may run on this data_dir. Where the file is not a whole
 // backup that the keyset opens, nothing is written. Of cfg it needs what LoadStoreConfig reads.

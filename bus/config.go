@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
 	"github.com/esignd/esignd/bus/wire"
@@ -45,6 +46,9 @@ type Config struct {
 
 	// offline says that nobody is served: an embedded server listens on nothing.
 	offline bool
+	// leaf makes an embedded server a leaf node of another, in which its JetStream is the domain.
+	leaf   *server.RemoteLeafOpts
+	domain string
 }
 
 // Auth says who may connect to the embedded server: either anybody on this machine, or the callers listed.

@@ -28,10 +28,22 @@ const (
 	standaloneFile = "STANDALONE"
 )
 
-const standaloneText = `esignd standalone store, format 1
-A NATS server that is part of a cluster deletes the streams in this folder. Move to a cluster by a leaf node and
-mirrors, or by "nats stream backup" and "restore"; do not point another server at this folder.
+// standaloneText begins with a line that says it all to esignd; the rest is for people.
+const standaloneText = standaloneLine + `
+A NATS server that is part of a cluster deletes the streams in this folder. Move to a cluster by "esignd grow", or by
+"esignd backup" and "esignd restore"; do not point another server at this folder.
 `
+
+// movedText takes the place of standaloneText when the records were moved.
+const movedText = movedLine + `
+Its records live on in an external NATS server. Whoever served from here again would present their refresh tokens a
+second time.
+`
+
+const (
+	standaloneLine = "esignd standalone store, format 1"
+	movedLine      = "esignd standalone store, format 1, moved"
+)
 
 // dataDir is a data_dir that this process holds the lock of.
 type dataDir struct {
@@ -133,15 +145,18 @@ func readOwner(path string) (string, error) {
 }
 
 // serverDir returns the embedded server's folder, marked as that of a server on its own. It refuses a folder that has
-// streams and no mark, or another mark: opening it, or opening it later as a member of a cluster, would delete them.
-func (d *dataDir) serverDir() (string, error) {
+// streams and no mark, or another mark: opening it, or opening it later as a member of a cluster, would delete them. One
+// whose streams were moved is opened only to move them.
+func (d *dataDir) serverDir(moving bool) (string, error) {
 	dir := filepath.Join(d.path, serverFolder)
 	mark := filepath.Join(dir, standaloneFile)
-	b, err := os.ReadFile(mark)
-	if err == nil && string(b) == standaloneText {
+	line, err := firstLine(mark)
+	switch {
+	case err == nil && (line == standaloneLine || line == movedLine && moving):
 		return dir, nil
-	}
-	if err == nil {
+	case err == nil && line == movedLine:
+		return "", fmt.Errorf("the records of data_dir %s were moved to a NATS server of their own, and are not served from here any more: set nats.url", d.path)
+	case err == nil:
 		return "", fmt.Errorf("%s was written by another version or kind of esignd: use that one, or another data_dir", mark)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -160,10 +175,46 @@ func (d *dataDir) serverDir() (string, error) {
 // warnOfStore tells an operator who went from the embedded server to an external one, and left the grants behind.
 func (d *dataDir) warnOfStore(log *slog.Logger) {
 	dir := filepath.Join(d.path, serverFolder)
+	if line, err := firstLine(filepath.Join(dir, standaloneFile)); err == nil && line == movedLine {
+		return
+	}
 	if _, err := os.Stat(filepath.Join(dir, server.JetStreamStoreDir)); err == nil {
 		log.Warn("data_dir holds the store of the embedded server, which is not used while nats.url is set: unless they were moved, its "+
 			"grants are not known here; move them as docs/scaling.md says, and put the folder away when they are", "folder", dir)
 	}
+}
+
+// movable reports whether the store was given up already, by a move that did not come to its end. It is an error where
+// there is nothing that can be moved.
+func (d *dataDir) movable() (moved bool, err error) {
+	waiting, err := d.spooled()
+	if err != nil {
+		return false, fmt.Errorf("look at what was not committed: %w", err)
+	}
+	if len(waiting) > 0 {
+		return false, fmt.Errorf("%d outcomes wait in %s: start esignd once more, and stop it when they are committed",
+			len(waiting), filepath.Join(d.path, spoolFolder))
+	}
+	line, err := firstLine(filepath.Join(d.path, serverFolder, standaloneFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("%s holds no store of an embedded server: is this the data_dir?", d.path)
+	}
+	return line == movedLine, err
+}
+
+// giveUp marks the store so that no esignd serves from it again.
+func (d *dataDir) giveUp() error {
+	return writeFile(filepath.Join(d.path, serverFolder, standaloneFile), []byte(movedText))
+}
+
+// firstLine returns what a file begins with.
+func firstLine(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return line, nil
 }
 
 // writeFile replaces the file in one step, readable by its owner alone: after a crash there is the old one or the new

@@ -34,7 +34,7 @@ type embedded struct {
 
 // startServer starts the embedded server and waits until it serves.
 func startServer(ctx context.Context, cfg Config, dir *dataDir) (_ *embedded, err error) {
-	store, err := dir.serverDir()
+	store, err := dir.serverDir(cfg.leaf != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +104,10 @@ func (e *embedded) options(cfg Config, store, name string) (*server.Options, err
 		SyncAlways:             true,
 		DisableJetStreamBanner: true,
 		Accounts:               []*server.Account{state},
+	}
+	if cfg.leaf != nil {
+		opts.JetStreamDomain = cfg.domain
+		opts.LeafNode.Remotes = []*server.RemoteLeafOpts{cfg.leaf}
 	}
 	inProcess := connections(jwt.ConnectionTypeInProcess)
 	for pair, account := range map[nkeys.KeyPair]*server.Account{e.state: state, e.public: nil} {

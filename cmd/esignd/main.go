@@ -30,6 +30,7 @@ type cli struct {
 	Keys    keysCommands   `cmd:"" help:"Show, rotate or wrap anew the keys that seal what is stored."`
 	Backup  backupCommand  `cmd:"" help:"Write all records to one sealed file, of a daemon that runs or is stopped."`
 	Restore restoreCommand `cmd:"" help:"Put the records of a backup into a stopped daemon, or an external NATS server."`
+	Grow    growCommand    `cmd:"" help:"Move the records of a stopped daemon from its embedded NATS server to a cluster."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`

@@ -89,7 +89,9 @@ func connect(t *testing.T, cl *client.Client, name, account string) {
 	visit(back.String())
 }
 
-func sel(name, account string) client.Selector { return client.Selector{Client: name, Account: account} }
+func sel(name, account string) client.Selector {
+	return client.Selector{Client: name, Account: account}
+}
 
 // refresh refreshes a grant, which is to have the generation then. One that was made a moment ago is not refreshed yet.
 func refresh(t *testing.T, cl *client.Client, name, account string, generation uint64) client.Token {

@@ -20,7 +20,7 @@ import (
 // with what is not known of it, and each refresh token gets one more try. Where the vendor rotates, it was spent.
 func TestBackupIsRestoredIntoAnEmptyDaemon(t *testing.T) {
 	t.Parallel()
-	clients := system.World{Lifetime: time.Minute}.Mains(t, "lazy")
+	clients := system.World{Lifetime: 5 * time.Minute}.Mains(t, "lazy")
 	lost := system.StartDaemon(t, system.Options{Binaries: binaries, Clients: clients})
 	cl := lost.Dial()
 	before := map[string]client.Token{}
@@ -83,7 +83,7 @@ func TestBackupIsRestoredIntoAnEmptyDaemon(t *testing.T) {
 // A backup is restored into the daemon that it was taken of, which has moved on: nothing newer is overwritten.
 func TestBackupIsRestoredIntoADaemonThatMovedOn(t *testing.T) {
 	t.Parallel()
-	clients := system.World{Lifetime: time.Minute}.Mains(t, "lazy")
+	clients := system.World{Lifetime: 5 * time.Minute}.Mains(t, "lazy")
 	d := system.StartDaemon(t, system.Options{Binaries: binaries, Clients: clients})
 	cl := d.Dial()
 	for _, r := range clients {
@@ -143,7 +143,7 @@ func TestBackupIsRestoredIntoADaemonThatMovedOn(t *testing.T) {
 // nothing of it. The events tell.
 func TestStreamThatWentBackIsNoticed(t *testing.T) {
 	t.Parallel()
-	clients := system.World{Lifetime: time.Minute}.Mains(t, "lazy")
+	clients := system.World{Lifetime: 5 * time.Minute}.Mains(t, "lazy")
 	nats := system.StartNATS(t, binaries, "")
 	server := &system.External{URL: nats.URL(), Replicas: 1, Keyset: filepath.Join(t.TempDir(), "keyset.json")}
 	d := system.StartDaemon(t, system.Options{Binaries: binaries, Clients: clients, NATS: server})
