@@ -14,18 +14,19 @@ import (
 	"github.com/esignd/esignd/core"
 )
 
-// startHub starts an external server that takes leaf nodes, and returns its address for them.
-func startHub(t *testing.T) (*externalServer, string) {
+// startHub starts an external server with a user, and returns its addresses for clients and for leaf nodes.
+func startHub(t *testing.T) (url, leaf string) {
 	t.Helper()
 	e := startExternal(t, func(o *server.Options) {
 		o.ServerName = "hub"
+		o.Users = []*server.User{{Username: "esignd", Password: "change-me"}}
 		o.LeafNode.Host, o.LeafNode.Port = "127.0.0.1", server.RANDOM_PORT
 	})
 	v, err := e.Varz(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e, fmt.Sprintf("nats://127.0.0.1:%d", v.LeafNode.Port)
+	return strings.Replace(e.ClientURL(), "//", "//esignd:change-me@", 1), fmt.Sprintf("nats://esignd:change-me@127.0.0.1:%d", v.LeafNode.Port)
 }
 
 // stocked returns the configuration of a Bus with the embedded server that was filled and stopped, and its records.
@@ -82,7 +83,7 @@ func grow(t *testing.T, from, to Config, leaf string) ([]string, error) {
 func TestGrowthMovesRecordsAndEventsWithTheirRevisions(t *testing.T) {
 	from, records := stocked(t)
 	hub, leaf := startHub(t)
-	to := externalConfig(t, hub.ClientURL())
+	to := externalConfig(t, hub)
 	to.Keys = from.Keys
 	if steps, err := grow(t, from, to, leaf); err != nil {
 		t.Fatalf("%v; %v", err, steps)
@@ -121,7 +122,7 @@ func TestGrowthMovesTimesToLive(t *testing.T) {
 	put(t, b.Store(), core.Record{Key: "key.fingerprint", Public: []byte(`{}`)})
 	closeBus(t, b)
 	hub, leaf := startHub(t)
-	to := externalConfig(t, hub.ClientURL())
+	to := externalConfig(t, hub)
 	to.Keys = from.Keys
 	if _, err := grow(t, from, to, leaf); err != nil {
 		t.Fatal(err)
@@ -136,7 +137,7 @@ func TestGrowthMovesTimesToLive(t *testing.T) {
 func TestGrowthGoesOnWhereItWasBrokenOff(t *testing.T) {
 	from, records := stocked(t)
 	hub, leaf := startHub(t)
-	to := externalConfig(t, hub.ClientURL())
+	to := externalConfig(t, hub)
 	to.Keys = from.Keys
 	// It dies when the store was given up and nothing is promoted.
 	g := &grower{Growth: Growth{From: from, To: to, Leaf: leaf, Tell: func(string) {}}}
@@ -173,7 +174,7 @@ func TestGrowthGoesOnWhereItWasBrokenOff(t *testing.T) {
 func TestGrowthRefusesWhatWouldLoseOrMix(t *testing.T) {
 	from, _ := stocked(t)
 	hub, leaf := startHub(t)
-	to := externalConfig(t, hub.ClientURL())
+	to := externalConfig(t, hub)
 	to.Keys = from.Keys
 	refused := func(name, want string, from, to Config, leaf string) {
 		t.Helper()
