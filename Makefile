@@ -21,6 +21,7 @@ TESTFLAGS ?= -timeout 20m
 FUZZTIME  ?= 60s
 MODEL_CHECKS ?= 5000
 CLUSTER_GRANTS ?= 5000
+BENCH ?= full
 
 # Modules of their own, which are tested with the long tests.
 modules   := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -77,6 +78,10 @@ chaos: ## Try the refresh protocol with MODEL_CHECKS random schedules of crashes
 .PHONY: cluster
 cluster: ## Kill, stop and restart three replicas on a NATS cluster, with CLUSTER_GRANTS grants that expire together
 	ESIGND_CLUSTER_GRANTS=$(CLUSTER_GRANTS) go test -tags heavy -count 1 -v -timeout 30m ./tests/cluster
+
+.PHONY: bench
+bench: ## Measure at full size, for half an hour (BENCH=quick: a few minutes), and write docs/performance.md with its plots
+	ESIGND_BENCH=$(BENCH) ESIGND_BENCH_DOCS=$(CURDIR)/docs go test -tags heavy -count=1 -v -timeout 3h -run '^TestPerformance$$' ./tests/bench
 
 .PHONY: lint
 lint: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint

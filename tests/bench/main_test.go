@@ -1,0 +1,126 @@
+//go:build heavy
+
+// Package bench measures esignd as its callers and operators meet it: the real binary, plugin processes, callers in
+// processes of their own, a vendor over HTTP, and a disk that syncs. It writes docs/performance.md with its plots.
+//
+// `make bench` runs it at full size. Among the long tests it runs small, with margins that a busy machine keeps, so that
+// it does not rot.
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/esignd/esignd/tests/system"
+)
+
+// binaries are those under test. TestMain sets them before any test runs.
+var binaries system.Binaries
+
+// roles are what the test binary does instead of testing where it is started as a process of its own.
+var roles = map[string]func([]byte) error{"echo": echo, "caller": call, "grpc": bareGRPC}
+
+const (
+	roleVariable = "ESIGND_BENCH_ROLE"
+	taskVariable = "ESIGND_BENCH_TASK"
+)
+
+func TestMain(m *testing.M) {
+	if role := roles[os.Getenv(roleVariable)]; role != nil {
+		if err := role([]byte(os.Getenv(taskVariable))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	system.Main(m, &binaries, system.Build{NoRace: true})
+}
+
+// as returns the command that runs this binary in a role.
+func as(t testing.TB, role string, task any) *exec.Cmd {
+	t.Helper()
+	b, err := json.Marshal(task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, taskVariable+"="+string(b))
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// serve starts a role that prints where it serves, as a line, and runs until its standard input ends. The test's end
+// ends it.
+func serve(t testing.TB, role string, task any) (address string) {
+	t.Helper()
+	cmd := as(t, role, task)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		if err := cmd.Wait(); err != nil && t.Context().Err() == nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	})
+	if err := json.NewDecoder(out).Decode(&address); err != nil {
+		t.Fatalf("%s did not say where it serves: %v", role, err)
+	}
+	return address
+}
+
+// sizes are how much is measured.
+type sizes struct {
+	rounds   int           // of each comparison; the median counts
+	slice    time.Duration // of each measurement of a round
+	callers  []int
+	grants   []int // the stores that are compared
+	most     int   // a store that is reported alone; 0: none
+	idle     time.Duration
+	forced   int // refreshes by which their cost is measured
+	together int // grants that are due at once
+	atOnce   int // grants refreshed at a vendor that answers at once
+	calls    int // of a plugin
+}
+
+// Environment of `make bench`.
+const (
+	sizeVariable = "ESIGND_BENCH"      // full, or quick: the same in less time
+	docsVariable = "ESIGND_BENCH_DOCS" // the folder that performance.md is written to
+)
+
+// plan returns the sizes that are asked for, and whether they are those of a report rather than of a test.
+func plan() (s sizes, report bool) {
+	switch os.Getenv(sizeVariable) {
+	case "full":
+		return sizes{
+			rounds: 5, slice: 2 * time.Second, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 100_000}, most: 1_000_000,
+			idle: 60 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
+		}, true
+	case "quick":
+		return sizes{
+			rounds: 3, slice: 500 * time.Millisecond, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 50_000},
+			idle: 10 * time.Second, forced: 200, together: 2_000, atOnce: 2_000, calls: 3_000,
+		}, true
+	}
+	return sizes{
+		rounds: 1, slice: 300 * time.Millisecond, callers: []int{1, 16}, grants: []int{200, 1_000},
+		idle: time.Second, forced: 20, together: 200, atOnce: 200, calls: 200,
+	}, false
+}
