@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"hash/maphash"
+	"iter"
 	"sync"
 	"time"
 )
@@ -46,14 +48,19 @@ func (e *entry) edit() *grant {
 
 // cache is this replica's view of the store. It is fed by the watch, by own writes and by reads.
 //
-// mu guards all fields; nothing is called with it held.
+// Of every grant it has what is needed to plan and to list it, without its secrets. Whole it has a bounded number; the
+// others are read from the store when they are asked for.
+//
+// mu guards all fields but the shelves, which guard themselves; nothing is called with it held.
 type cache struct {
+	epoch   time.Time
+	seed    maphash.Seed
+	shelves [64]*shelf
+
 	mu      sync.RWMutex
-	grants  map[string]*entry
 	clients map[string]*clientRecord
-	well    *clientRecord            // of a client without troubles; it is not changed
-	waiting map[string]chan struct{} // closed when the grant's entry changes
-	synced  chan struct{}            // closed when the watch has told what there was
+	well    *clientRecord // of a client without troubles; it is not changed
+	synced  chan struct{} // closed when the watch has told what there was
 	isSync  bool
 
 	heard  time.Time // last word from the watch
@@ -63,11 +70,27 @@ type cache struct {
 	anchored time.Time
 }
 
-func newCache() *cache {
-	return &cache{
-		grants: map[string]*entry{}, clients: map[string]*clientRecord{}, well: &clientRecord{}, waiting: map[string]chan struct{}{},
-		synced: make(chan struct{}),
+// cachedGrants is what Config.CachedGrants means.
+func cachedGrants(configured int) int {
+	if configured == 0 {
+		return 8192
 	}
+	return max(0, configured)
+}
+
+// newCache returns a cache with room for so many whole grants.
+func newCache(whole int) *cache {
+	c := &cache{epoch: time.Now(), seed: maphash.MakeSeed(), clients: map[string]*clientRecord{}, well: &clientRecord{}, synced: make(chan struct{})}
+	each := (whole + len(c.shelves) - 1) / len(c.shelves)
+	for i := range c.shelves {
+		c.shelves[i] = newShelf(c.epoch, c.seed, each)
+	}
+	return c
+}
+
+// shelf returns where a grant is.
+func (c *cache) shelf(id string) *shelf {
+	return c.shelves[maphash.String(c.seed, id)%uint64(len(c.shelves))]
 }
 
 // setClock notes that the store's clock stands at t. It was asked for at the time asked.
@@ -118,8 +141,7 @@ func (c *cache) fresh() bool {
 
 // told takes in a grant's record from the watch. silence bounds how long the record may have been on its way.
 func (c *cache) told(g *grant, live bool, silence time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.mu.RLock()
 	age := g.Age
 	switch {
 	case live && !c.behind:
@@ -129,103 +151,102 @@ func (c *cache) told(g *grant, live bool, silence time.Duration) {
 		// been stepped meanwhile; a token is never taken to be younger than when it was written.
 		age += max(0, c.nowLocked().Sub(g.time))
 	}
-	c.setLocked(g, age, time.Now())
+	c.mu.RUnlock()
+	c.shelf(g.ID).put(g, age, time.Now(), live)
 }
 
-// read takes in a grant's record that was read from the store.
+// sinceWritten is the age of the access token of a grant that was read from the store.
+func (c *cache) sinceWritten(g *grant) time.Duration { return g.Age + max(0, c.now().Sub(g.time)) }
+
+// read takes in a grant's record that was read from the store. It returns nil where a newer revision is known that is
+// not here whole: the grant is to be read again.
 func (c *cache) read(g *grant) *entry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.setLocked(g, g.Age+max(0, c.nowLocked().Sub(g.time)), time.Now())
+	e := c.shelf(g.ID).put(g, c.sinceWritten(g), time.Now(), true)
+	if e.g.brief {
+		return nil
+	}
+	return e
 }
 
 // correct takes in what the store holds after it refused a write at the revision believed; nil is nothing. A store that
 // went back in time holds an older revision: what is known here of the grant is then no more than that.
 func (c *cache) correct(id string, stored *grant, believed uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	old := c.grants[id]
-	if old != nil && old.g.revision <= believed && (stored == nil || stored.revision < believed) {
-		delete(c.grants, id)
+	if stored == nil || stored.revision < believed {
+		c.drop(id, believed)
 	}
 	if stored != nil {
-		c.setLocked(stored, stored.Age+max(0, c.nowLocked().Sub(stored.time)), time.Now())
+		c.shelf(id).put(stored, c.sinceWritten(stored), time.Now(), true)
 	}
 }
 
-// wrote takes in a grant's record that this replica wrote; at is when its Age was measured.
+// wrote takes in a grant's record that this replica wrote; at is when its Age was measured. It returns nil where a newer
+// revision is known that is not here whole.
 func (c *cache) wrote(g *grant, at time.Time) *entry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.setLocked(g, g.Age, at)
-}
-
-// setLocked keeps the newest revision, and the first measure of each: a later look at the same revision knows less
-// of its age than the first.
-func (c *cache) setLocked(g *grant, age time.Duration, seen time.Time) *entry {
-	old := c.grants[g.ID]
-	if old != nil && old.g.revision >= g.revision {
-		return old
-	}
-	if old != nil && old.g.Generation == g.Generation && old.g.Consent == g.Consent && !old.g.tokens.Access.IsZero() {
-		// The same token: it has been aging here since it was first seen, whatever clocks did since.
-		age, seen = max(0, old.age), old.seen
-	}
-	e := &entry{g: g, age: age, seen: seen, first: time.Now()}
-	e.caughtUp = old != nil && old.caughtUp && old.g.Generation <= g.Generation
-	c.grants[g.ID] = e
-	if ch := c.waiting[g.ID]; ch != nil {
-		close(ch)
-		delete(c.waiting, g.ID)
+	e := c.shelf(g.ID).put(g, g.Age, at, true)
+	if e.g.brief {
+		return nil
 	}
 	return e
 }
 
 // drop forgets a grant whose record is gone or unreadable, unless a newer one is known.
-func (c *cache) drop(id string, revision uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if old := c.grants[id]; old != nil && old.g.revision <= revision {
-		delete(c.grants, id)
-	}
-}
+func (c *cache) drop(id string, revision uint64) { c.shelf(id).drop(id, revision) }
 
-func (c *cache) get(id string) *entry {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.grants[id]
-}
+// get returns the grant if it is here whole.
+func (c *cache) get(id string) *entry { return c.shelf(id).get(id) }
 
-// all returns the entries that keep reports true for.
+// look returns what is known of a grant, which may be without its secrets; nil where nothing is.
+func (c *cache) look(id string) *entry { return c.shelf(id).look(id) }
+
+// revision returns the newest revision of a grant that is known, 0 where there is none.
+func (c *cache) revision(id string) uint64 { return c.shelf(id).revision(id) }
+
+// all returns the entries that keep reports true for, without their secrets. keep must not hold on to the grant, which
+// lacks its scope.
 func (c *cache) all(keep func(*grant) bool) []*entry {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
 	var es []*entry
-	for _, e := range c.grants {
+	for e := range c.each() {
 		if keep(e.g) {
-			es = append(es, e)
+			if e = c.look(e.g.ID); e != nil && keep(e.g) {
+				es = append(es, e)
+			}
 		}
 	}
 	return es
 }
 
+// each goes over all grants, without their secrets and scopes. An entry is valid until the next. Grants that change
+// meanwhile may be seen as before or as after.
+func (c *cache) each() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		var ks []known
+		scratch := &entry{g: &grant{}}
+		for _, s := range c.shelves {
+			ks = s.snapshot(ks[:0])
+			for _, k := range ks {
+				e := k.busy
+				if e == nil {
+					e = scratch
+					k.rests.into(e, c.epoch)
+				}
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // awaitChange returns when a revision of the grant other than the given one is known, or d has passed.
 func (c *cache) awaitChange(ctx context.Context, id string, revision uint64, d time.Duration) {
-	c.mu.Lock()
-	if e := c.grants[id]; e != nil && e.g.revision > revision {
-		c.mu.Unlock()
+	changed := c.shelf(id).change(id, revision)
+	if changed == nil {
 		return
 	}
-	ch := c.waiting[id]
-	if ch == nil {
-		ch = make(chan struct{})
-		c.waiting[id] = ch
-	}
-	c.mu.Unlock()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-ch:
+	case <-changed:
 	case <-timer.C:
 	case <-ctx.Done():
 	}

@@ -109,6 +109,7 @@ func (f *fleet) start(folder string) (*replica, error) {
 	r := &replica{fleet: f, folder: folder, name: fmt.Sprintf("%s%d", folder, len(f.replicas)), died: make(chan struct{})}
 	f.replicas = append(f.replicas, r)
 	spool := f.spools[folder]
+	whole := -(len(f.replicas) % 2) // every other process keeps no grant whole in memory
 	f.traceLocked("%s starts", r.name)
 	f.mu.Unlock()
 	r.ctx, r.stop = context.WithCancel(context.Background())
@@ -117,7 +118,7 @@ func (f *fleet) start(folder string) (*replica, error) {
 		Clients: []core.Client{{Name: main, Vendor: "acme", Credentials: core.Credentials{ClientID: "id", ClientSecret: core.NewSecret("client-secret")},
 			Scopes: []string{"sign"}, Tenants: []string{tenant}, RedirectURIs: []string{"https://svc.example/cb"}, Policy: f.policy}},
 		Adapters: core.AdapterMap{"acme": wire{r, f.vendor}}, Store: ground{r}, Publisher: speaker{r}, Timers: clock{f.timers, r},
-		Spool: disk{spool, r}, Owner: func() string { return folder }, Logger: slog.New(journal{r}), PublicURL: "http://127.0.0.1:8080",
+		Spool: disk{spool, r}, CachedGrants: whole, Owner: func() string { return folder }, Logger: slog.New(journal{r}), PublicURL: "http://127.0.0.1:8080",
 	})
 	if err != nil {
 		return nil, err

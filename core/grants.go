@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -21,11 +20,19 @@ func (m *Manager) load(ctx context.Context, id string) (*entry, error) {
 
 // read returns the grant as the store has it now.
 func (m *Manager) read(ctx context.Context, id string) (*entry, error) {
-	g, err := m.fetch(ctx, id)
-	if err != nil {
-		return nil, err
+	for {
+		before := m.cache.revision(id)
+		g, err := m.fetch(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if g.revision < before && m.cache.get(id) == nil {
+			m.cache.correct(id, g, before) // the store went back in time
+		}
+		if e := m.cache.read(g); e != nil {
+			return e, nil
+		}
 	}
-	return m.cache.read(g), nil
 }
 
 func (m *Manager) fetch(ctx context.Context, id string) (*grant, error) {
@@ -60,7 +67,10 @@ func (m *Manager) write(ctx context.Context, g *grant) (*entry, error) {
 		return nil, fmt.Errorf("write grant %s: %w", g.ID, err)
 	}
 	g.revision, g.time = rev, m.now()
-	return m.cache.wrote(g, at), nil
+	if e := m.cache.wrote(g, at); e != nil {
+		return e, nil
+	}
+	return m.read(ctx, g.ID)
 }
 
 // change reads, changes and writes a grant until no other write comes between. change returns false where nothing is
@@ -279,19 +289,29 @@ func (m *Manager) Grants(_ context.Context, f GrantFilter) ([]GrantInfo, string,
 	if limit == 0 {
 		limit = listDefault
 	}
-	es := m.cache.all(func(g *grant) bool {
-		return !g.Forgotten && (f.Tenant == "" || g.Tenant == f.Tenant) && (f.Client == "" || g.Client == f.Client) &&
-			(f.Vendor == "" || g.Vendor == f.Vendor) && (f.State == "" || g.State == f.State) && g.ID > f.Cursor
-	})
-	slices.SortFunc(es, func(a, b *entry) int { return strings.Compare(a.g.ID, b.g.ID) })
-	cursor := ""
-	if len(es) > limit {
-		es = es[:limit]
-		cursor = es[limit-1].g.ID
+	var ids []string
+	for e := range m.cache.each() {
+		if f.takes(e.g) {
+			ids = append(ids, e.g.ID)
+		}
 	}
-	infos := make([]GrantInfo, len(es))
-	for i, e := range es {
-		infos[i] = m.info(e)
+	slices.Sort(ids)
+	cursor := ""
+	if len(ids) > limit {
+		ids = ids[:limit]
+		cursor = ids[limit-1]
+	}
+	infos := make([]GrantInfo, 0, len(ids))
+	for _, id := range ids {
+		if e := m.cache.look(id); e != nil && !e.g.Forgotten {
+			infos = append(infos, m.info(e))
+		}
 	}
 	return infos, cursor, nil
+}
+
+// takes reports whether the filter selects a grant.
+func (f GrantFilter) takes(g *grant) bool {
+	return !g.Forgotten && (f.Tenant == "" || g.Tenant == f.Tenant) && (f.Client == "" || g.Client == f.Client) &&
+		(f.Vendor == "" || g.Vendor == f.Vendor) && (f.State == "" || g.State == f.State) && g.ID > f.Cursor
 }

@@ -104,8 +104,8 @@ func placeIn(ends []time.Time, e *entry) float64 {
 func (m *Manager) waiting(cl *Client, d time.Duration) []time.Time {
 	md, _ := m.knownMetadata(cl.Vendor)
 	var ends []time.Time
-	for _, e := range m.cache.all(func(g *grant) bool { return g.Client == cl.Name && g.State == Active }) {
-		if m.clientOf(e.g) != cl || m.spent(e.g, cl) {
+	for e := range m.cache.each() {
+		if e.g.Client != cl.Name || e.g.State != Active || m.clientOf(e.g) != cl || m.spent(e.g, cl) {
 			continue
 		}
 		if wait, planned := m.refreshIn(e, cl, md); planned && wait <= d+dueSlack {

@@ -53,7 +53,7 @@ func (m *Manager) look(ctx context.Context, id string) error {
 
 // rearmLater ends a look that found ever more to do.
 func (m *Manager) rearmLater(ctx context.Context, id string) error {
-	if e := m.cache.get(id); e != nil {
+	if e := m.cache.look(id); e != nil {
 		return m.arm(ctx, e.g, jitter(5*time.Second))
 	}
 	return nil
@@ -123,7 +123,7 @@ func (m *Manager) armAndCheck(ctx context.Context, e *entry, wait time.Duration)
 				return err
 			}
 		}
-		now := m.cache.get(e.g.ID)
+		now := m.cache.look(e.g.ID)
 		if now == nil || now.g.revision == e.g.revision {
 			return nil
 		}
@@ -137,7 +137,7 @@ func (m *Manager) armAndCheck(ctx context.Context, e *entry, wait time.Duration)
 
 // rearm arms the grant's timer by what it needs next.
 func (m *Manager) rearm(ctx context.Context, id string) error {
-	e := m.cache.get(id)
+	e := m.cache.look(id)
 	if e == nil {
 		return nil
 	}
@@ -189,27 +189,33 @@ func (m *Manager) sweep() {
 	}
 }
 
+// overdue is a grant that a timer should have seen to, and when its token ends.
+type overdue struct {
+	id   string
+	ends time.Time
+}
+
 // sweepOnce looks at the grants that needed something at the last sweep already and still do: a timer that works
 // would have seen to them. It returns those that need something now.
 func (m *Manager) sweepOnce(ctx context.Context, before map[string]uint64) map[string]uint64 {
 	due := map[string]uint64{}
-	late := map[string][]*entry{} // by vendor
-	for _, e := range m.cache.all(func(*grant) bool { return true }) {
+	late := map[string][]overdue{} // by vendor
+	for e := range m.cache.each() {
 		if s, _ := m.plan(e, false); s == rest {
 			continue
 		}
 		due[e.g.ID] = e.g.revision
 		if rev, ok := before[e.g.ID]; ok && rev == e.g.revision {
-			late[e.g.Vendor] = append(late[e.g.Vendor], e)
+			late[e.g.Vendor] = append(late[e.g.Vendor], overdue{e.g.ID, e.ends()})
 		}
 	}
-	for vendor, es := range late {
+	for vendor, grants := range late {
 		if !m.startSweep(vendor) {
 			continue // it still looks at what it found before
 		}
 		m.tasks.Go(func() {
 			defer m.endSweep(vendor)
-			m.lookAll(ctx, es)
+			m.lookAll(ctx, grants)
 		})
 	}
 	return due
@@ -232,17 +238,17 @@ func (m *Manager) endSweep(vendor string) {
 }
 
 // lookAll looks at grants, a few at once, that whose token ends first at the front.
-func (m *Manager) lookAll(ctx context.Context, es []*entry) {
-	slices.SortFunc(es, func(a, b *entry) int { return a.ends().Compare(b.ends()) })
+func (m *Manager) lookAll(ctx context.Context, grants []overdue) {
+	slices.SortFunc(grants, func(a, b overdue) int { return a.ends.Compare(b.ends) })
 	var group errgroup.Group
 	group.SetLimit(8)
-	for _, e := range es {
+	for _, g := range grants {
 		if ctx.Err() != nil {
 			break
 		}
 		group.Go(func() error {
-			if err := m.look(ctx, e.g.ID); err != nil && ctx.Err() == nil {
-				m.log.WarnContext(ctx, "a grant that is overdue could not be looked at", "grant", e.g.ID, "error", err)
+			if err := m.look(ctx, g.id); err != nil && ctx.Err() == nil {
+				m.log.WarnContext(ctx, "a grant that is overdue could not be looked at", "grant", g.id, "error", err)
 			}
 			return nil
 		})
@@ -260,35 +266,40 @@ func (m *Manager) armMissing(ctx context.Context) {
 		}
 		armed = map[string]bool{}
 	}
-	byVendor := map[string][]*entry{}
-	for _, e := range m.cache.all(func(*grant) bool { return true }) {
-		byVendor[e.g.Vendor] = append(byVendor[e.g.Vendor], e)
+	missing := map[string][]string{} // of every vendor that has grants
+	for e := range m.cache.each() {
+		ids := missing[e.g.Vendor]
+		if !armed[e.g.ID] || m.mayBeDue(e.g) {
+			ids = append(ids, e.g.ID)
+		}
+		missing[e.g.Vendor] = ids
 	}
 	var vendors sync.WaitGroup
-	for vendor, es := range byVendor {
-		vendors.Go(func() { m.armThese(ctx, vendor, es, armed) })
+	for vendor, ids := range missing {
+		vendors.Go(func() { m.armThese(ctx, vendor, ids) })
 	}
 	vendors.Wait()
 }
 
-// armThese arms the timers of a vendor's grants that have none. Grants of a client that was suspended with other
-// credentials are looked at at once: their timers wait for a probe that is no longer needed.
-func (m *Manager) armThese(ctx context.Context, vendor string, es []*entry, armed map[string]bool) {
+// mayBeDue reports whether a grant's timer may have been armed for what does not hold any more: the probe of a client
+// that was suspended with other credentials, or the end of a claim whose owner this process takes the place of.
+func (m *Manager) mayBeDue(g *grant) bool {
+	cl := m.clients[g.Client]
+	resumed := cl != nil && m.cache.client(cl.Name).Suspended != nil && m.suspended(cl) == nil
+	return resumed || g.Attempt != nil && ownerFolder(g.Attempt.Owner) == m.folder
+}
+
+// armThese arms the timers of a vendor's grants.
+func (m *Manager) armThese(ctx context.Context, vendor string, ids []string) {
 	if a, err := m.adapters.Adapter(vendor); err == nil {
 		if _, err := m.metadata(ctx, vendor, a); err != nil {
 			m.log.WarnContext(ctx, "a vendor's adapter does not answer yet", "vendor", vendor, "error", err)
 		}
 	}
 	count := 0
-	for _, e := range es {
-		cl := m.clients[e.g.Client]
-		resumed := cl != nil && m.cache.client(cl.Name).Suspended != nil && m.suspended(cl) == nil
-		inherited := e.g.Attempt != nil && ownerFolder(e.g.Attempt.Owner) == m.folder
-		if armed[e.g.ID] && !resumed && !inherited {
-			continue
-		}
-		if err := m.rearm(ctx, e.g.ID); err != nil {
-			m.log.WarnContext(ctx, "the grant's timer was not armed; the sweep finds it", "grant", e.g.ID, "error", err)
+	for _, id := range ids {
+		if err := m.rearm(ctx, id); err != nil {
+			m.log.WarnContext(ctx, "the grant's timer was not armed; the sweep finds it", "grant", id, "error", err)
 			continue
 		}
 		count++

@@ -57,6 +57,9 @@ type Config struct {
 	PublicURL string
 	// ReturnTo lists where the connect flow may send browsers, exact.
 	ReturnTo []string
+	// CachedGrants is how many grants are kept whole in memory, about 3 KiB each; the tokens of others are read from the
+	// store when they are asked for. 0: 8192. Negative: none.
+	CachedGrants int
 	// Owner names the data folder that this Manager holds the lock of; Start asks for it. Claims of an earlier process
 	// under the same name are dead at once. nil: a random name.
 	Owner func() string
@@ -124,7 +127,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		clients: map[string]*Client{}, adapters: cfg.Adapters, store: cfg.Store, publisher: cfg.Publisher,
 		timers: cfg.Timers, spool: cfg.Spool, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), returnTo: cfg.ReturnTo,
-		ownerOf: cfg.Owner, log: cfg.Logger, cache: newCache(), slots: map[string]*slots{},
+		ownerOf: cfg.Owner, log: cfg.Logger, cache: newCache(cachedGrants(cfg.CachedGrants)), slots: map[string]*slots{},
 		breakers: map[string]*breaker{}, lineups: map[string]*lineup{}, meta: map[string]Metadata{},
 		flights: map[string]*flight{}, kept: map[string]kept{},
 		sweeping: map[string]bool{}, unavailable: map[string]bool{},

@@ -99,12 +99,4 @@ func (m *Manager) catchUp(ctx context.Context, e *entry) (bool, error) {
 }
 
 // catchUp notes that the grant was compared with the last event about it.
-func (c *cache) catchUp(e *entry) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.grants[e.g.ID]; now != nil && now.g.Generation >= e.g.Generation {
-		known := *now
-		known.caughtUp = true
-		c.grants[e.g.ID] = &known
-	}
-}
+func (c *cache) catchUp(e *entry) { c.shelf(e.g.ID).catchUp(e) }

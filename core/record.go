@@ -55,6 +55,9 @@ func decodeTokens(b []byte) (tokens, error) {
 
 // record returns g as the Store keeps it.
 func (g *grant) record() (Record, error) {
+	if g.brief {
+		return Record{}, fmt.Errorf("encode grant %s: its secrets are not in memory", g.ID)
+	}
 	g.Format = max(g.Format, grantFormat)
 	public, err := encodePublic(g, g.unknown)
 	if err != nil {
@@ -81,6 +84,7 @@ func decodeGrant(r Record) (*grant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record %s: %w", r.Key, err)
 	}
+	g.ID = r.Key[len(kindGrant):] // the same, and in memory once
 	g.tokens, g.revision, g.time = t, r.Revision, r.Time
 	return g, nil
 }

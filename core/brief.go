@@ -1,0 +1,124 @@
+package core
+
+import (
+	"hash/maphash"
+	"strings"
+	"time"
+	"unique"
+)
+
+// elsewhere stands for tokens that are in the store and not in memory. A grant that holds it is brief.
+var elsewhere = NewSecret("in the store")
+
+// brief is what is kept in memory of a grant that rests: all that is needed to plan, to list and to find it, and none
+// of its secrets. It is not changed once it is made.
+type brief struct {
+	common              unique.Handle[common]
+	id                  string
+	account, accountID  string
+	revision            uint64
+	generation          uint64
+	consent             uint64 // a hash
+	ends                uint64
+	lifetime, age       time.Duration
+	seen                time.Duration // since the cache was made
+	issued, consentEnds int64         // Unix nanoseconds; 0: none
+	lastEventAt         int64
+	caughtUp            bool
+}
+
+// common is what many grants have alike. They share it.
+type common struct {
+	tenant, client, vendor string
+	state                  State
+	reason                 string
+	forgotten              bool
+	consentNotice          int
+	scope                  string // parted by newlines
+	tokenType, apiBaseURL  string
+	rotating, uncertain    bool
+	restored               bool
+	expiring               bool
+	vendorRevoked          bool
+	access, refresh        bool // whether there are such tokens
+	lastEvent              EventType
+}
+
+// rests reports whether a brief says of g what is needed: nothing is owed, claimed or failing.
+func (g *grant) rests() bool {
+	return len(g.Debts) == 0 && g.Attempt == nil && g.Failures == failures{} && !g.RevocationOwed && !g.ForgetOwed
+}
+
+// briefly returns a copy of g without its secrets. It is for what may be seen of a grant, and is not written.
+func (g *grant) briefly() *grant {
+	c := *g
+	c.brief, c.tokens = true, tokens{}
+	if !g.tokens.Access.IsZero() {
+		c.tokens.Access = elsewhere
+	}
+	if !g.tokens.Refresh.IsZero() {
+		c.tokens.Refresh = elsewhere
+	}
+	return &c
+}
+
+// briefOf returns the brief of an entry's grant. Times count from epoch.
+func briefOf(e *entry, epoch time.Time, seed maphash.Seed) *brief {
+	g := e.g
+	return &brief{
+		common: unique.Make(common{
+			tenant: g.Tenant, client: g.Client, vendor: g.Vendor, state: g.State, reason: g.Reason, forgotten: g.Forgotten,
+			consentNotice: g.ConsentNotice, scope: strings.Join(g.Scope, "\n"), tokenType: g.TokenType, apiBaseURL: g.APIBaseURL,
+			rotating: g.Rotating, uncertain: g.Uncertain, restored: g.Restored, expiring: g.Expiring, vendorRevoked: g.VendorRevoked,
+			access: !g.tokens.Access.IsZero(), refresh: !g.tokens.Refresh.IsZero(), lastEvent: g.LastEvent,
+		}),
+		id: g.ID, account: g.Account, accountID: g.AccountID, revision: g.revision, generation: g.Generation,
+		consent: maphash.String(seed, g.Consent), ends: g.Ends, lifetime: g.Lifetime, age: e.age, seen: e.seen.Sub(epoch),
+		issued: unixNano(g.IssuedAt), consentEnds: unixNano(g.ConsentExpiresAt), lastEventAt: unixNano(g.LastEventAt), caughtUp: e.caughtUp,
+	}
+}
+
+// into writes what b says into an entry with a grant of its own, but for the scope.
+func (b *brief) into(e *entry, epoch time.Time) {
+	c := b.common.Value()
+	*e.g = grant{
+		brief: true, ID: b.id, Tenant: c.tenant, Client: c.client, Vendor: c.vendor, Account: b.account, AccountID: b.accountID,
+		State: c.state, Reason: c.reason, Forgotten: c.forgotten, ConsentNotice: c.consentNotice, TokenType: c.tokenType,
+		APIBaseURL: c.apiBaseURL, Rotating: c.rotating, Uncertain: c.uncertain, Restored: c.restored, Expiring: c.expiring,
+		VendorRevoked: c.vendorRevoked, LastEvent: c.lastEvent, Generation: b.generation, Ends: b.ends, Lifetime: b.lifetime,
+		Age: b.age, IssuedAt: fromUnixNano(b.issued), ConsentExpiresAt: fromUnixNano(b.consentEnds),
+		LastEventAt: fromUnixNano(b.lastEventAt), revision: b.revision,
+	}
+	if c.access {
+		e.g.tokens.Access = elsewhere
+	}
+	if c.refresh {
+		e.g.tokens.Refresh = elsewhere
+	}
+	e.age, e.seen = b.age, epoch.Add(b.seen)
+	e.first, e.caughtUp = e.seen, b.caughtUp
+}
+
+// entry returns what b says as an entry.
+func (b *brief) entry(epoch time.Time) *entry {
+	e := &entry{g: &grant{}}
+	b.into(e, epoch)
+	if scope := b.common.Value().scope; scope != "" {
+		e.g.Scope = strings.Split(scope, "\n")
+	}
+	return e
+}
+
+func unixNano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromUnixNano(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
