@@ -55,7 +55,28 @@ type envelope struct {
 	Sealed []byte          `json:"sealed"`
 }
 
+// cutEnvelope reads the form that encode writes of a record with a secret part, without reading the public part: it is
+// authenticated by the sealed one. It shares memory with value. Reading all of it as JSON takes ten times as long, and at
+// the start every record is read.
+func cutEnvelope(value []byte) (e envelope, ok bool) {
+	const head, middle, tail = `{"v":1,"public":`, `,"sealed":"`, `"}`
+	rest, begins := bytes.CutPrefix(value, []byte(head))
+	rest, ends := bytes.CutSuffix(rest, []byte(tail))
+	at := bytes.LastIndex(rest, []byte(middle))
+	if !begins || !ends || at < 0 {
+		return e, false
+	}
+	sealed, err := base64.StdEncoding.AppendDecode(nil, rest[at+len(middle):])
+	if err != nil {
+		return e, false
+	}
+	return envelope{Format: 1, Public: rest[:at:at], Sealed: sealed}, true
+}
+
 func readEnvelope(key string, value []byte) (envelope, error) {
+	if e, ok := cutEnvelope(value); ok {
+		return e, nil
+	}
 	var e envelope
 	if err := json.Unmarshal(value, &e); err != nil {
 		// The error's text may hold a part of the value.

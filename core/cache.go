@@ -195,6 +195,9 @@ func (c *cache) drop(id string, revision uint64) { c.shelf(id).drop(id, revision
 // get returns the grant if it is here whole.
 func (c *cache) get(id string) *entry { return c.shelf(id).get(id) }
 
+// full reports whether there is no room for the grant whole.
+func (c *cache) full(id string) bool { return c.shelf(id).full(id) }
+
 // look returns what is known of a grant, which may be without its secrets; nil where nothing is.
 func (c *cache) look(id string) *entry { return c.shelf(id).look(id) }
 

@@ -335,7 +335,11 @@ func (m *Manager) toldGrant(u Update, silence time.Duration) {
 		m.cache.drop(strings.TrimPrefix(u.Record.Key, kindGrant), u.Record.Revision)
 		return
 	}
-	g, err := decodeGrant(u.Record)
+	decode := decodeGrant
+	if !u.Live && m.cache.full(strings.TrimPrefix(u.Record.Key, kindGrant)) {
+		decode = decodeBrief
+	}
+	g, err := decode(u.Record)
 	if err != nil {
 		m.unreadable(u, err)
 		return

@@ -89,6 +89,13 @@ func (s *shelf) look(id string) *entry {
 	return s.known[id].entry(s.epoch)
 }
 
+// full reports whether the grant is not here whole, and there is no room for it.
+func (s *shelf) full(id string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.whole[id] == nil && len(s.ring) == cap(s.ring)
+}
+
 // put keeps the newest revision, and the first measure of each: a later look at the same revision knows less of its age
 // than the first. It returns the newest entry, which may be without its secrets where it is not g. Where there is no
 // room, and not must, the grant is not kept whole.
@@ -102,6 +109,9 @@ func (s *shelf) put(g *grant, age time.Duration, seen time.Time, must bool) *ent
 	if old != nil && old.g.revision == g.revision {
 		if e := s.getLocked(g.ID); e != nil {
 			return e
+		}
+		if g.brief {
+			return old
 		}
 		e := &entry{g: g, age: old.age, seen: old.seen, first: old.first, caughtUp: old.caughtUp}
 		s.keepLocked(e, must)
@@ -154,6 +164,13 @@ func (s *shelf) noteLocked(e *entry) {
 // keepLocked keeps a grant whole, in the place of one that nobody asked for lately.
 func (s *shelf) keepLocked(e *entry, must bool) {
 	id := e.g.ID
+	if e.g.brief {
+		if r := s.whole[id]; r != nil { // it came here while this one was read
+			r.e = nil
+			delete(s.whole, id)
+		}
+		return
+	}
 	if r := s.whole[id]; r != nil {
 		r.e = e
 		return
