@@ -128,6 +128,9 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 		complain: rate.Sometimes{First: 1, Interval: time.Minute},
 	}
 	s.endpoints = s.table()
+	for _, e := range s.endpoints {
+		e.template = wire.APISubject(cfg.Prefix, "{tenant}", e.name)
+	}
 	// The context of Start does not bound the Service's life; Close does.
 	s.base, s.stop = context.WithCancel(context.Background())
 	return s, nil

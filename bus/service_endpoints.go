@@ -12,24 +12,25 @@ import (
 
 // endpoint is one request of the contract: how it is read and who answers it.
 type endpoint struct {
-	name wire.Endpoint
-	// read decodes a request of a tenant.
+	name     wire.Endpoint
+	template string // of its subjects, for spans
+	// quick answers without I/O and without waiting, where it can. nil: it never can.
+	quick func(tenant string, data []byte) ([]byte, bool)
+	// read decodes a request of a tenant, and returns what answers it.
 	read  func(tenant string, data []byte) (job, error)
 	count counters
 }
 
-// job is a request that was read.
-type job struct {
-	// cached answers without I/O and without waiting, where it can. nil: it never can.
-	cached func() (any, bool)
-	run    func(context.Context) (any, error)
-}
+// job answers a request that was read.
+type job func(context.Context) (any, error)
 
 // table returns the endpoints.
 func (s *Service) table() []*endpoint {
 	m := s.cfg.Manager
 	return []*endpoint{
-		{name: wire.TokenGet, read: readTokenGet(m)},
+		{name: wire.TokenGet, quick: cachedToken(m), read: reader(func(ctx context.Context, tenant string, r wire.TokenGetRequest) (any, error) {
+			return token(m.Token(ctx, r.Core(tenant), r.Duration()))
+		})},
 		{name: wire.TokenRefresh, read: reader(func(ctx context.Context, tenant string, r wire.Selector) (any, error) {
 			return token(m.Refresh(ctx, r.Core(tenant)))
 		})},
@@ -74,26 +75,25 @@ func reader[R wire.Request](run func(ctx context.Context, tenant string, r R) (a
 	return func(tenant string, data []byte) (job, error) {
 		r, err := wire.Decode[R](data)
 		if err != nil {
-			return job{}, err
+			return nil, err
 		}
-		return job{run: func(ctx context.Context) (any, error) { return run(ctx, tenant, r) }}, nil
+		return func(ctx context.Context) (any, error) { return run(ctx, tenant, r) }, nil
 	}
 }
 
-func readTokenGet(m *core.Manager) func(string, []byte) (job, error) {
-	return func(tenant string, data []byte) (job, error) {
-		r, err := wire.Decode[wire.TokenGetRequest](data)
-		if err != nil {
-			return job{}, err
+// cachedToken answers token.get from memory.
+func cachedToken(m *core.Manager) func(string, []byte) ([]byte, bool) {
+	const room = 2 << 10 // of most answers
+	return func(tenant string, data []byte) ([]byte, bool) {
+		r, ok := wire.QuickTokenGet(data)
+		if !ok {
+			return nil, false
 		}
-		sel, minTTL := r.Core(tenant), r.Duration()
-		return job{
-			cached: func() (any, bool) {
-				t, ok := m.CachedToken(sel, minTTL)
-				return wire.TokenOf(t), ok
-			},
-			run: func(ctx context.Context) (any, error) { return token(m.Token(ctx, sel, minTTL)) },
-		}, nil
+		t, ok := m.CachedToken(r.Core(tenant), r.Duration())
+		if !ok {
+			return nil, false
+		}
+		return wire.AppendToken(make([]byte, 0, room), t), true
 	}
 }
 

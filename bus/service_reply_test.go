@@ -264,10 +264,10 @@ func TestServiceSurvivesAPanicAndLogsNoRequest(t *testing.T) {
 	const canary = "canary-9d"
 	d.endpoint(wire.GrantGet).read = func(string, []byte) (job, error) { panic(canary) }
 	d.endpoint(wire.GrantForget).read = func(string, []byte) (job, error) {
-		return job{run: func(context.Context) (any, error) { panic(canary) }}, nil
+		return func(context.Context) (any, error) { panic(canary) }, nil
 	}
 	d.endpoint(wire.GrantImport).read = func(string, []byte) (job, error) {
-		return job{run: func(context.Context) (any, error) { var none []string; return none[len(canary)], nil }}, nil
+		return func(context.Context) (any, error) { var none []string; return none[len(canary)], nil }, nil
 	}
 	for _, e := range []wire.Endpoint{wire.GrantGet, wire.GrantForget, wire.GrantImport} {
 		for range 2 {

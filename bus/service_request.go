@@ -48,26 +48,27 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 			r.span.End()
 		}
 	}()
-	var j job
 	sealTo, sealErr := wire.SealTo(m.Headers())
 	r.sealTo = sealTo
 	if err == nil {
 		err = sealErr
-	}
-	if err == nil {
-		j, err = e.read(tenant, m.Data())
 	}
 	if err != nil {
 		r.fail(ctx, err)
 		return
 	}
 	// Sealing takes longer than all the rest: it is not done on the goroutine that all requests go through.
-	if j.cached != nil && r.sealTo == "" {
-		if answer, ok := j.cached(); ok {
+	if e.quick != nil && r.sealTo == "" {
+		if answer, ok := e.quick(tenant, m.Data()); ok {
 			e.count.cached.Add(1)
-			r.answer(ctx, answer, nil)
+			r.send(ctx, nil, answer)
 			return
 		}
+	}
+	j, err := e.read(tenant, m.Data())
+	if err != nil {
+		r.fail(ctx, err)
+		return
 	}
 	kept = r.start(ctx, j, 1+int64(len(m.Data()))/1024)
 }
@@ -102,7 +103,7 @@ func isInbox(reply, tenant string) bool {
 	if !ok {
 		return false
 	}
-	for _, part := range strings.Split(rest, ".") {
+	for part := range strings.SplitSeq(rest, ".") {
 		if part == "" || part == "*" || part == ">" || strings.ContainsAny(part, " \t\r\n") {
 			return false
 		}
@@ -113,15 +114,14 @@ func isInbox(reply, tenant string) bool {
 // trace begins the request's span, which continues the caller's trace.
 func (r *request) trace(m micro.Request) context.Context {
 	ctx := propagation.TraceContext{}.Extract(r.service.base, wire.Header(m.Headers()))
-	template := wire.APISubject(r.service.cfg.Prefix, "{tenant}", r.name)
-	ctx, r.span = r.service.tracer.Start(ctx, "process "+template,
+	ctx, r.span = r.service.tracer.Start(ctx, "process "+r.template,
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "nats"),
 			attribute.String("messaging.operation.name", "process"),
 			attribute.String("messaging.operation.type", "process"),
 			attribute.String("messaging.destination.name", m.Subject()),
-			attribute.String("messaging.destination.template", template),
+			attribute.String("messaging.destination.template", r.template),
 			attribute.String("messaging.consumer.group.name", serviceName),
 			attribute.Int("messaging.message.body.size", len(m.Data())),
 		))
@@ -153,7 +153,7 @@ func (r *request) start(ctx context.Context, j job, weight int64) bool {
 		}()
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 		defer cancel()
-		answer, err := j.run(ctx)
+		answer, err := j(ctx)
 		r.answer(ctx, answer, err)
 	}()
 	return true

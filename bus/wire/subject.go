@@ -45,14 +45,22 @@ func Endpoints() []Endpoint {
 }
 
 var (
-	tokenForm  = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 	typeForm   = regexp.MustCompile(`^[a-z_]+\.[a-z_]+$`)
 )
 
 // ValidToken reports whether s can stand as one token in a subject: letters, digits, "-" and "_". Tenants, vendors
 // and grants are such.
-func ValidToken(s string) bool { return tokenForm.MatchString(s) }
+func ValidToken(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
 
 // ValidPrefix reports whether s can begin subjects: one or more valid tokens, parted by dots.
 func ValidPrefix(s string) bool { return prefixForm.MatchString(s) }
