@@ -335,6 +335,9 @@ func (m *Manager) toldGrant(u Update, silence time.Duration) {
 		m.cache.drop(strings.TrimPrefix(u.Record.Key, kindGrant), u.Record.Revision)
 		return
 	}
+	if m.cache.revision(strings.TrimPrefix(u.Record.Key, kindGrant)) == u.Record.Revision {
+		return // an own write that was acknowledged already, or one that was read
+	}
 	decode := decodeGrant
 	if !u.Live && m.cache.full(strings.TrimPrefix(u.Record.Key, kindGrant)) {
 		decode = decodeBrief
