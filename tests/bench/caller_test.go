@@ -26,6 +26,8 @@ type callTask struct {
 	Callers  int
 	Conns    int
 	Duration time.Duration
+	// Once ends each caller's work when its share of the bodies was sent, each once; there is no warming up.
+	Once bool
 	// Every is how often each caller asks. 0: as soon as it was answered.
 	Every time.Duration
 }
@@ -75,10 +77,12 @@ func call(b []byte) error {
 		defer nc.Close()
 		conns[i] = nc
 	}
-	// What was never asked for before is not measured: connections, subscriptions of inboxes, goroutines.
-	warm := task
-	warm.Duration = min(200*time.Millisecond, task.Duration/4)
-	warm.ask(conns)
+	if !task.Once {
+		// What was never asked for before is not measured: connections, subscriptions of inboxes, goroutines.
+		warm := task
+		warm.Duration = min(200*time.Millisecond, task.Duration/4)
+		warm.ask(conns)
+	}
 	return json.NewEncoder(os.Stdout).Encode(task.ask(conns))
 }
 
@@ -113,7 +117,14 @@ func (task callTask) one(nc *nats.Conn, i int, until time.Time) (took []time.Dur
 	if task.Every > 0 {
 		time.Sleep(rand.N(task.Every))
 	}
-	for next := time.Now(); next.Before(until); i++ {
+	step := 1
+	if task.Once {
+		step = task.Callers
+	}
+	for next := time.Now(); next.Before(until); i += step {
+		if task.Once && i >= len(task.Bodies) {
+			break
+		}
 		begun := time.Now()
 		m, err := nc.Request(task.Subject, []byte(task.Bodies[i%len(task.Bodies)]), 30*time.Second)
 		if err == nil {
