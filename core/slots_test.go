@@ -41,6 +41,7 @@ func TestSlotsAreGivenToCallersFirstAndThenByExpiry(t *testing.T) {
 		s.hurry(hurried)
 		s.release()
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		want := []string{"first caller", "asked for meanwhile", "last caller", "ends first", "ends last"}
 		if !slices.Equal(order, want) {
 			t.Errorf("order %q, want %q", order, want)
