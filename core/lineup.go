@@ -31,6 +31,9 @@ func rampAt(n float64) time.Duration {
 const (
 	// lineupAge is how old a line may be while it still grows.
 	lineupAge = 5 * time.Second
+	// toldEach is how many overdue grants are told in a second at the start: the first turn waits until each has its own,
+	// since their timers come in no order.
+	toldEach = 2000.0
 	// probeLead is how long the first in the line has for a suspended client's probe before the next may make it.
 	probeLead = 2 * time.Second
 )
@@ -41,6 +44,7 @@ const (
 type lineup struct {
 	mu    sync.Mutex
 	opens time.Time   // when the first turn is; guarded by mu
+	held  time.Time   // until when the first turn is put off at the start; guarded by mu
 	taken time.Time   // when ends was found, zero before the first look; guarded by mu
 	ends  []time.Time // when the tokens of those that wait end, sorted; guarded by mu
 }
@@ -67,10 +71,14 @@ func (m *Manager) turn(e *entry, cl *Client) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	begins := shut > 0 && !l.opens.After(now)
-	if l.taken.IsZero() || begins || shut > 0 && now.Sub(l.taken) > lineupAge {
+	first := l.taken.IsZero()
+	if first || shut > 0 && (!l.opens.After(now) || now.Sub(l.taken) > lineupAge) {
 		l.taken, l.ends = now, m.waiting(cl, shut)
 	}
+	if first {
+		l.held = l.opens.Add(time.Duration(float64(len(l.ends)) / toldEach * float64(time.Second)))
+	}
+	shut = max(shut, l.held.Sub(now))
 	if shut > 0 || l.opens.After(now) {
 		l.opens = now.Add(max(shut, 0)) // where nothing is shut any more, it opened earlier than was foreseen
 	}
