@@ -267,6 +267,8 @@ func (m *Manager) nextAttempt(e *entry) time.Time {
 		return time.Time{}
 	case planned && m.until(g.Failures.Next) < wait:
 		return m.now().Add(wait) // it is not due before
+	case planned && m.until(g.Failures.Next) <= 0:
+		return m.now()
 	}
 	return g.Failures.Next
 }
