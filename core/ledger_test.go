@@ -212,11 +212,11 @@ func TestGrantInDoubtDoesNotKeepAClientSuspended(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		c.vendorDoes(func(string) error { return &core.VendorError{Outcome: core.Unknown, Code: core.CodeTimeout} })
 		_, _ = c.m.Refresh(t.Context(), c.of("first"))
+		time.Sleep(40 * time.Minute)
 		c.vendorDoes(refusesClient)
-		_, _ = c.m.Refresh(t.Context(), c.of("second"))
-		time.Sleep(51 * time.Minute) // second is due, the last try of first is not
+		time.Sleep(11 * time.Minute) // second is due, the last try of first is not before its last minute
 		c.vendorDoes(nil)
-		time.Sleep(7 * time.Minute)
+		time.Sleep(time.Until(c.info("second").NextAttempt) + 5*time.Second)
 		synctest.Wait()
 		if info := c.info("second"); info.Generation != 2 || !slices.Contains(c.ofClient(), "client.resumed") {
 			t.Errorf("generation %d, events %v, calls %v", info.Generation, c.ofClient(), c.called())
