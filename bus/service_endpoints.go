@@ -14,8 +14,10 @@ import (
 type endpoint struct {
 	name     wire.Endpoint
 	template string // of its subjects, for spans
-	// quick answers without I/O and without waiting, where it can. nil: it never can.
-	quick func(tenant string, data []byte) ([]byte, bool)
+	// quick answers without I/O and without waiting, where it can, and appends the answer to b. nil: it never can.
+	quick func(b []byte, tenant string, data []byte) ([]byte, bool)
+	// space is for the answers of quick; used by take alone.
+	space []byte
 	// read decodes a request of a tenant, and returns what answers it.
 	read  func(tenant string, data []byte) (job, error)
 	count counters
@@ -82,18 +84,17 @@ func reader[R wire.Request](run func(ctx context.Context, tenant string, r R) (a
 }
 
 // cachedToken answers token.get from memory.
-func cachedToken(m *core.Manager) func(string, []byte) ([]byte, bool) {
-	const room = 2 << 10 // of most answers
-	return func(tenant string, data []byte) ([]byte, bool) {
+func cachedToken(m *core.Manager) func([]byte, string, []byte) ([]byte, bool) {
+	return func(b []byte, tenant string, data []byte) ([]byte, bool) {
 		r, ok := wire.QuickTokenGet(data)
 		if !ok {
-			return nil, false
+			return b, false
 		}
 		t, ok := m.CachedToken(r.Core(tenant), r.Duration())
 		if !ok {
-			return nil, false
+			return b, false
 		}
-		return wire.AppendToken(make([]byte, 0, room), t), true
+		return wire.AppendToken(b, t), true
 	}
 }
 
