@@ -90,8 +90,9 @@ type sizes struct {
 	rounds   int           // of each comparison; the median counts
 	slice    time.Duration // of each measurement of a round
 	callers  []int
-	grants   []int // the stores that are compared
-	most     int   // a store that is reported alone; 0: none
+	grants   []int         // the stores that are compared
+	most     int           // a store that is reported alone; 0: none
+	rest     time.Duration // from a start until what it left behind is gone
 	idle     time.Duration
 	forced   int // refreshes by which their cost is measured
 	together int // grants that are due at once
@@ -111,16 +112,16 @@ func plan() (s sizes, report bool) {
 	case "full":
 		return sizes{
 			rounds: 5, slice: 2 * time.Second, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 100_000}, most: 1_000_000,
-			idle: 60 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
+			rest: 30 * time.Second, idle: 60 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
 		}, true
 	case "quick":
 		return sizes{
 			rounds: 3, slice: 500 * time.Millisecond, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 50_000},
-			idle: 10 * time.Second, forced: 200, together: 2_000, atOnce: 2_000, calls: 3_000,
+			rest: 20 * time.Second, idle: 10 * time.Second, forced: 200, together: 2_000, atOnce: 2_000, calls: 3_000,
 		}, true
 	}
 	return sizes{
 		rounds: 1, slice: 300 * time.Millisecond, callers: []int{1, 16}, grants: []int{200, 1_000},
-		idle: time.Second, forced: 20, together: 200, atOnce: 200, calls: 200,
+		rest: 2 * time.Second, idle: time.Second, forced: 20, together: 200, atOnce: 200, calls: 200,
 	}, false
 }
