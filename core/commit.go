@@ -437,11 +437,11 @@ func (m *Manager) settle(ctx context.Context, e *entry) (*entry, error) {
 	if g.State == Pending || !g.Uncertain {
 		g.Failures.Next = m.now() // the crash was ours: the vendor need not be spared
 	}
-	m.log.WarnContext(ctx, "a claim whose owner is gone was settled", "grant", g.ID, "owner", a.Owner, "uncertain", g.Uncertain, "state", g.State)
 	written, err := m.write(ctx, g)
 	if err != nil {
 		return nil, err
 	}
+	m.log.WarnContext(ctx, "a claim whose owner is gone was settled", "grant", g.ID, "owner", a.Owner, "uncertain", g.Uncertain, "state", g.State)
 	m.payOrLater(ctx, written)
 	return written, nil
 }
