@@ -45,10 +45,9 @@ func TestStormPresentsEachTokenOnce(t *testing.T) {
 	s.importAll()
 	s.callers = s.startCallers(6)
 
+	system.Await(t, 2*s.life, "the storm is in its middle", func() bool { return v.answeredRefreshes() >= s.size*2/5 })
 	leader := s.leader(js)
-	system.Await(t, 2*s.life, "the storm is in its middle, and calls of the replica are under way", func() bool {
-		return v.answeredRefreshes() >= s.size*2/5 && v.answering(s.victim) > 2
-	})
+	system.Await(t, time.Minute, "calls of the replica are under way", func() bool { return v.answering(s.victim) > 2 })
 	underWay := v.answering(s.victim)
 	s.daemons[s.victim].Kill()
 	leader.Kill()
