@@ -3,9 +3,9 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
-	"testing"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,44 +26,56 @@ type told struct {
 	} `json:"data"`
 }
 
-// events reads the whole stream, each event once.
-func events(t testing.TB, js jetstream.JetStream) []told {
-	t.Helper()
-	stream := system.Must(js.Stream(t.Context(), wire.EventStream))(t)
-	left := stream.CachedInfo().State.Msgs
-	consumer := system.Must(stream.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{}))(t)
+// events reads the whole stream, each event once. It fails while the servers that are left have not shared out the work of one
+// that is dead.
+func events(ctx context.Context, js jetstream.JetStream) ([]told, error) {
+	stream, err := js.Stream(ctx, wire.EventStream)
+	if err != nil {
+		return nil, err
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return nil, err
+	}
 	var list []told
 	seen := map[string]bool{}
-	for left > 0 {
-		batch := system.Must(consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(20*time.Second)))(t)
-		got := uint64(0)
+	for left := stream.CachedInfo().State.Msgs; left > 0; {
+		batch, err := consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(5*time.Second))
+		if err != nil {
+			return nil, err
+		}
+		before := left
 		for m := range batch.Messages() {
-			got++
+			left--
 			var e told
 			if err := json.Unmarshal(m.Data(), &e); err != nil {
-				t.Fatal(err)
+				return nil, err
 			}
 			if !seen[e.ID] {
 				seen[e.ID] = true
 				list = append(list, e)
 			}
 		}
-		if err := batch.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) || got == 0 {
-			t.Fatalf("%d events are not delivered: %v", left, err)
+		if left == before {
+			return nil, fmt.Errorf("%d events are not delivered: %w", left, batch.Error())
 		}
-		left -= got
 	}
-	return list
+	return list, nil
 }
 
 // judgeEvents holds that each transition was told by one event.
 func (s *storm) judgeEvents(js jetstream.JetStream) {
 	s.t.Helper()
 	issued, ended := map[string]int{}, map[string]int{}
-	system.Await(s.t, time.Minute, "each refresh is told", func() bool {
+	system.Await(s.t, 2*time.Minute, "each refresh is told", func() bool {
 		clear(issued)
 		clear(ended)
-		for _, e := range events(s.t, js) {
+		list, err := events(s.t.Context(), js)
+		if err != nil {
+			s.t.Logf("read the events: %v", err)
+			return false
+		}
+		for _, e := range list {
 			switch {
 			case e.Type == core.TokenIssued && e.Data.Generation == 2:
 				issued[e.Data.Account]++

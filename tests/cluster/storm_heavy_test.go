@@ -61,6 +61,8 @@ func TestStormPresentsEachTokenOnce(t *testing.T) {
 	s.judge(grants)
 	s.judgeEvents(js)
 	_, last := v.span()
+	leader.Start()
+	s.daemons[s.victim].Start()
 	t.Logf("%d grants in %s; the last token was presented %s after the kill", s.size, last.Sub(first).Round(time.Millisecond),
 		last.Sub(killed).Round(time.Millisecond))
 }
