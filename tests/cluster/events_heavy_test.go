@@ -5,6 +5,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -57,7 +58,7 @@ func events(ctx context.Context, js jetstream.JetStream) ([]told, error) {
 			}
 		}
 		if left == before {
-			return nil, fmt.Errorf("%d events are not delivered: %w", left, batch.Error())
+			return nil, errors.Join(fmt.Errorf("%d events are not delivered", left), batch.Error())
 		}
 	}
 	return list, nil
