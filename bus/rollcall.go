@@ -35,6 +35,10 @@ func (s *session) answerRollCalls() error {
 		return nil
 	}
 	_, err := s.state.Subscribe(rollCallSubject(s.cfg.Prefix), func(m *nats.Msg) {
+		// Whoever asks chooses the reply subject; one that is no inbox would have us write where it leads.
+		if !isInbox(m.Reply, "") {
+			return
+		}
 		body, err := json.Marshal(s.report())
 		if err == nil {
 			err = m.Respond(body)

@@ -250,6 +250,21 @@ func TestRotationReachesEveryReplica(t *testing.T) {
 	}
 }
 
+func TestRollCallIsAnsweredToInboxesAlone(t *testing.T) {
+	b := openBus(t, externalConfig(t, startExternal(t, nil).ClientURL()))
+	nc := dialOutside(t, b)
+	if err := nc.PublishRequest(rollCallSubject("esign"), recordPrefix+"grant.g_1", nil); err != nil {
+		t.Fatal(err)
+	}
+	// Roll calls are answered one after the other: when this one is, so would the first be.
+	if m, err := nc.Request(rollCallSubject("esign"), nil, 15*time.Second); err != nil || !strings.Contains(string(m.Data), b.Owner()) {
+		t.Errorf("an inbox gets %v, %v", m, err)
+	}
+	if _, err := b.Store().Get(testContext(t), "grant.g_1"); !errors.Is(err, core.ErrNoRecord) {
+		t.Errorf("a record was written by an answer: %v", err)
+	}
+}
+
 // change edits a keyset behind the back of those that use it.
 func change(t *testing.T, b *Bus, edit func(*keyset.Manager, map[uint32]time.Time) error) *sealer {
 	t.Helper()
