@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/esignd/esignd/core"
 )
@@ -275,4 +277,35 @@ func TestDamagedRecordIsLeftOutOfABackupAndMendedByOne(t *testing.T) {
 	if err != nil || done["grant.g_1"] != core.Restored || done["grant.g_2"] != core.Kept || done["grant.g_0"] != core.Kept {
 		t.Errorf("%v, %v", done, err)
 	}
+}
+
+// FuzzBackup reads anything as a backup. Only what was written is taken for one.
+func FuzzBackup(f *testing.F) {
+	h, err := keyset.NewHandle(aead.XAES256GCM192BitNonceKeyTemplate())
+	if err != nil {
+		f.Fatal(err)
+	}
+	keys, err := newSealer(h)
+	if err != nil {
+		f.Fatal(err)
+	}
+	var file bytes.Buffer
+	w, err := keys.newBackup(&file, backupHeader{Time: time.Now(), Owner: "here"})
+	if err == nil {
+		err = errors.Join(w.add(sampleGrant("g_1", 1)), w.close(nil))
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	whole := file.Bytes()
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	f.Add([]byte(backupMagic + "{}\n"))
+	f.Add([]byte(backupMagic + `{"key":"AQAAAAA="}` + "\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		info, err := keys.readBackup(bytes.NewReader(b), func(core.Record) error { return nil })
+		if same := bytes.Equal(b, whole); (err == nil) != same || same && info.Records != 1 {
+			t.Errorf("%d bytes are taken for %+v, %v", len(b), info, err)
+		}
+	})
 }
