@@ -175,13 +175,14 @@ func TestStreamThatWentBackIsNoticed(t *testing.T) {
 		if g := system.Must(cl.Grant(t.Context(), sel(r.Name, "ann@example.com")))(t); g.Generation != 1 {
 			t.Fatalf("%s: the stream did not go back: generation %d", r.Name, g.Generation)
 		}
-		tok, err := cl.Refresh(t.Context(), sel(r.Name, "ann@example.com"))
-		if err != nil || tok.Generation != 3 || !slices.Contains(tok.Warnings, core.WarnOutcomeUnknown) {
-			t.Errorf("%s: generation %d, warnings %v, %v", r.Name, tok.Generation, tok.Warnings, err)
+		// A store that is slow to answer puts the look at the events off, and with it the refresh.
+		if tok := refresh(t, cl, r.Name, "ann@example.com", 3); !slices.Contains(tok.Warnings, core.WarnOutcomeUnknown) {
+			t.Errorf("%s: warnings %v", r.Name, tok.Warnings)
 		}
-		if _, err := cl.Refresh(t.Context(), sel(r.Name, "revoked@example.com")); !errors.Is(err, client.ReauthorizationRequired) {
-			t.Errorf("%s: a revoked grant answers %v", r.Name, err)
-		}
+		system.Await(t, 20*time.Second, r.Name+" is known to be revoked", func() bool {
+			_, err := cl.Refresh(t.Context(), sel(r.Name, "revoked@example.com"))
+			return errors.Is(err, client.ReauthorizationRequired)
+		})
 		if g := system.Must(cl.Grant(t.Context(), sel(r.Name, "revoked@example.com")))(t); g.State != "revoked" || g.Reason != "left" {
 			t.Errorf("%s: the revoked grant is %s (%s)", r.Name, g.State, g.Reason)
 		}
