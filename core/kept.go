@@ -120,10 +120,22 @@ func (m *Manager) replay(ctx context.Context) error {
 	}
 	for _, r := range m.inMemory() {
 		if rerr := m.replayResult(ctx, r); rerr != nil {
-			err = errors.Join(err, rerr)
+			err = errors.Join(err, rerr, m.keep(r)) // the spool may take it by now
 		}
 	}
 	return err
+}
+
+// keepRest gives the spool what it did not take before, at the end of this process.
+func (m *Manager) keepRest() error {
+	var errs []error
+	for _, r := range m.inMemory() {
+		errs = append(errs, m.keep(r))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("keep the outcomes that could not be committed: %w", err)
+	}
+	return nil
 }
 
 // inMemory returns what waits and is not on disk.

@@ -250,19 +250,20 @@ func (m *Manager) Close(ctx context.Context) error {
 	m.flightMu.Lock()
 	m.closed = true
 	m.flightMu.Unlock()
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
-		defer close(done)
 		m.work.Wait()
 		m.stop()
 		m.tasks.Wait()
+		done <- m.keepRest()
 	}()
 	select {
-	case <-done:
-		return nil
+	case err := <-done:
+		return err
 	case <-ctx.Done():
 		m.stop()
-		return fmt.Errorf("close the manager: calls to vendors were still on their way; their claims are settled at the next start: %w", ctx.Err())
+		err := fmt.Errorf("close the manager: calls to vendors were still on their way; their claims are settled at the next start: %w", ctx.Err())
+		return errors.Join(err, m.keepRest())
 	}
 }
 
