@@ -134,7 +134,7 @@ func withoutUser(raw string) string {
 	return u.String()
 }
 
-// Ready returns nil while both connections are up, else what is wrong. It does no I/O.
+// Ready returns nil while both connections are up and the embedded server takes writes, else what is wrong. It does no I/O.
 func (b *Bus) Ready() error {
 	s, err := b.opened()
 	if err != nil {
@@ -142,6 +142,9 @@ func (b *Bus) Ready() error {
 	}
 	if s.server != nil && !s.server.srv.JetStreamEnabled() {
 		return errors.New("bus: the embedded NATS server has shut JetStream down; its log says why (a full or broken disk)")
+	}
+	if s.server != nil && !s.takesWrites() {
+		return errors.New("bus: the embedded NATS server takes no writes; its log says why (a full or broken disk): mend the disk and restart esignd")
 	}
 	if !s.state.IsConnected() || !s.public.IsConnected() {
 		return errors.New("bus: not connected to NATS; connecting again")

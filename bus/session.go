@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,6 +22,8 @@ type session struct {
 	js, publicJS  jetstream.JetStream
 
 	closing chan struct{} // closed when close begins
+
+	unanswered atomic.Pointer[time.Time] // when a write of a record last got no answer; nil once one is written again
 
 	keys    *keyring
 	records jetstream.Stream

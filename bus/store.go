@@ -116,9 +116,24 @@ func (s *session) write(ctx context.Context, m *nats.Msg, revision uint64) (uint
 		return 0, core.ErrConflict
 	}
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
+			now := time.Now()
+			s.unanswered.Store(&now)
+		}
 		return 0, err
 	}
+	s.unanswered.Store(nil)
 	return ack.Sequence, nil
+}
+
+// unansweredFor is how long it counts that a write was not answered: what is owed is tried again more often than that.
+const unansweredFor = time.Minute
+
+// takesWrites reports whether the last write that was tried a short while ago was answered. A server whose disk was full
+// or broken answers none until it is started again, though it reads.
+func (s *session) takesWrites() bool {
+	at := s.unanswered.Load()
+	return at == nil || time.Since(*at) > unansweredFor
 }
 
 // writeOverMarker writes a record that is new to its caller where the marker of a removed one still lies.
