@@ -63,6 +63,7 @@ type cache struct {
 	synced  chan struct{} // closed when the watch has told what there was
 	isSync  bool
 
+	newest time.Time // of the records that were told, by the store's clock
 	heard  time.Time // last word from the watch
 	behind bool      // the watch was silent: what it tells first may have waited on its way
 	// anchor and anchored tie the store's clock to the monotonic one.
@@ -141,22 +142,38 @@ func (c *cache) fresh() bool {
 
 // told takes in a grant's record from the watch. silence bounds how long the record may have been on its way.
 func (c *cache) told(g *grant, live bool, silence time.Duration) {
-	c.mu.RLock()
-	age := g.Age
-	switch {
-	case live && !c.behind:
-		age += silence
-	default:
-		// Written before this replica looked, or held up on its way: the store's clock says how long ago. It may have
-		// been stepped meanwhile; a token is never taken to be younger than when it was written.
-		age += max(0, c.nowLocked().Sub(g.time))
+	c.mu.Lock()
+	if !c.isSync && g.time.After(c.newest) {
+		c.newest = g.time
 	}
-	c.mu.RUnlock()
+	age := g.Age + silence
+	if !live || c.behind {
+		age = c.ageLocked(g)
+	}
+	c.mu.Unlock()
 	c.shelf(g.ID).put(g, age, time.Now(), live)
 }
 
+// clockSlack is by how much the clocks of a store's servers may differ.
+const clockSlack = 5 * time.Second
+
+// ageLocked is the age of a token whose record was written before this replica looked, or was held up on its way: the
+// store's clock says how long ago. A token is never taken to be younger than when it was written; where the write is yet
+// to come by that clock, it was set back, nobody knows how old the token is, and it counts as expired.
+func (c *cache) ageLocked(g *grant) time.Duration {
+	ago := c.nowLocked().Sub(g.time)
+	if ago < -clockSlack {
+		return max(g.Age, g.Lifetime)
+	}
+	return g.Age + max(0, ago)
+}
+
 // sinceWritten is the age of the access token of a grant that was read from the store.
-func (c *cache) sinceWritten(g *grant) time.Duration { return g.Age + max(0, c.now().Sub(g.time)) }
+func (c *cache) sinceWritten(g *grant) time.Duration {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.ageLocked(g)
+}
 
 // read takes in a grant's record that was read from the store. It returns nil where a newer revision is known that is
 // not here whole: the grant is to be read again.
@@ -273,8 +290,17 @@ func (c *cache) client(name string) *clientRecord {
 	return c.well
 }
 
-// markSynced notes that the watch has told all that there was.
+// markSynced notes that the watch has told all that there was. Where the store's clock was set back while nobody looked,
+// even of tokens that seem to be of some age the age is not known: all count as expired.
 func (c *cache) markSynced() {
+	c.mu.RLock()
+	setBack := !c.isSync && c.newest.Sub(c.nowLocked()) > clockSlack
+	c.mu.RUnlock()
+	if setBack {
+		for e := range c.each() {
+			c.shelf(e.g.ID).grown(e.g.ID, e.g.Lifetime)
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.isSync {

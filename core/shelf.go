@@ -128,6 +128,33 @@ func (s *shelf) put(g *grant, age time.Duration, seen time.Time, must bool) *ent
 	return e
 }
 
+// grown takes the access token of a grant to be at least so old.
+func (s *shelf) grown(id string, age time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k, now := s.known[id], time.Now()
+	if e := k.entry(s.epoch); e == nil || e.ageNow() >= age {
+		return
+	}
+	if k.rests != nil {
+		b := *k.rests
+		b.age, b.seen = age, now.Sub(s.epoch)
+		s.known[id] = known{rests: &b}
+	} else {
+		s.known[id] = known{busy: k.busy.aged(age, now)}
+	}
+	if r := s.whole[id]; r != nil {
+		r.e = r.e.aged(age, now)
+	}
+}
+
+// aged returns the entry with a token that is so old at a moment.
+func (e *entry) aged(age time.Duration, at time.Time) *entry {
+	c := *e
+	c.age, c.seen = age, at
+	return &c
+}
+
 // newestLocked returns the grant whole if it is here, else what is known of it.
 func (s *shelf) newestLocked(id string, brief *entry) *entry {
 	if e := s.getLocked(id); e != nil {
