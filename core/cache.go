@@ -63,6 +63,9 @@ type cache struct {
 	synced  chan struct{} // closed when the watch has told what there was
 	isSync  bool
 
+	// sent is when the vendor was asked for outcomes of this process that are not known to be written, by attempt.
+	sent map[string]time.Time
+
 	newest time.Time // of the records that were told, by the store's clock
 	heard  time.Time // last word from the watch
 	behind bool      // the watch was silent: what it tells first may have waited on its way
@@ -81,7 +84,7 @@ func cachedGrants(configured int) int {
 
 // newCache returns a cache with room for so many whole grants.
 func newCache(whole int) *cache {
-	c := &cache{epoch: time.Now(), seed: maphash.MakeSeed(), clients: map[string]*clientRecord{}, well: &clientRecord{}, synced: make(chan struct{})}
+	c := &cache{epoch: time.Now(), seed: maphash.MakeSeed(), clients: map[string]*clientRecord{}, well: &clientRecord{}, synced: make(chan struct{}), sent: map[string]time.Time{}}
 	each := (whole + len(c.shelves) - 1) / len(c.shelves)
 	for i := range c.shelves {
 		c.shelves[i] = newShelf(c.epoch, c.seed, each)
@@ -150,6 +153,7 @@ func (c *cache) told(g *grant, live bool, silence time.Duration) {
 	if !live || c.behind {
 		age = c.ageLocked(g)
 	}
+	age = max(age, c.sinceSentLocked(g))
 	c.mu.Unlock()
 	c.shelf(g.ID).put(g, age, time.Now(), live)
 }
@@ -165,7 +169,16 @@ func (c *cache) ageLocked(g *grant) time.Duration {
 	if ago < -clockSlack {
 		return max(g.Age, g.Lifetime)
 	}
-	return g.Age + max(0, ago)
+	return max(g.Age+max(0, ago), c.sinceSentLocked(g))
+}
+
+// sinceSentLocked is how long ago the vendor was asked for the outcome that the record holds, 0 where that is not known.
+func (c *cache) sinceSentLocked(g *grant) time.Duration {
+	at, ok := c.sent[g.Settled]
+	if !ok {
+		return 0
+	}
+	return time.Since(at)
 }
 
 // sinceWritten is the age of the access token of a grant that was read from the store.
@@ -204,6 +217,24 @@ func (c *cache) wrote(g *grant, at time.Time) *entry {
 		return nil
 	}
 	return e
+}
+
+// asked notes when the vendor was asked for a token set, until it is written: a write that got no answer may come to
+// the store late, and the token is then older than the time of its record says.
+func (c *cache) asked(grant, attempt string, at time.Time) {
+	c.mu.Lock()
+	c.sent[attempt] = at
+	c.mu.Unlock()
+	if e := c.look(grant); e != nil && e.g.Settled == attempt {
+		c.shelf(grant).grown(grant, time.Since(at))
+	}
+}
+
+// written notes that the outcome of an attempt has its place.
+func (c *cache) written(attempt string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.sent, attempt)
 }
 
 // drop forgets a grant whose record is gone or unreadable, unless a newer one is known.

@@ -114,7 +114,16 @@ func (m *Manager) commit(ctx context.Context, r result) (*entry, error) {
 }
 
 // commitNow writes r until it is written, turns out to be written, or has no place any more.
-func (m *Manager) commitNow(ctx context.Context, r result) (*entry, error) {
+func (m *Manager) commitNow(ctx context.Context, r result) (_ *entry, err error) {
+	if r.failure == nil && !r.sent.IsZero() {
+		m.cache.asked(r.grant, r.attempt.ID, r.sent)
+		defer func() {
+			var refused *Error
+			if err == nil || errors.As(err, &refused) {
+				m.cache.written(r.attempt.ID)
+			}
+		}()
+	}
 	e, err := m.current(ctx, r)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		if err == nil {

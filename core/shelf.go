@@ -118,8 +118,12 @@ func (s *shelf) put(g *grant, age time.Duration, seen time.Time, must bool) *ent
 		return e
 	}
 	if old != nil && s.sameToken(old, g) {
-		// It has been aging here since it was first seen, whatever clocks did since.
+		// It has been aging here since it was first seen, whatever clocks did since. Who wrote it last may know that it
+		// is older: its first write was long on its way.
 		age, seen = max(0, old.age), old.seen
+		if now := time.Now(); g.Age > age+now.Sub(seen) {
+			age, seen = g.Age, now
+		}
 	}
 	e := &entry{g: g, age: age, seen: seen, first: time.Now()}
 	e.caughtUp = old != nil && old.caughtUp && old.g.Generation <= g.Generation
