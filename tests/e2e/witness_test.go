@@ -3,16 +3,15 @@ package e2e
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/esignd/esignd/tests/system"
 )
 
 // witness stands in front of sandboxes and notes every secret that goes in or out: what must be found nowhere else.
@@ -52,13 +51,13 @@ func (w *witness) watch(next http.Handler) http.Handler {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		w.noteAll(r.URL.Query())
-		w.noteAll(parameters(r.Header.Get("Content-Type"), body))
+		w.noteAll(system.Parameters(r.Header.Get("Content-Type"), body))
 		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 			w.note("bearer token", token)
 		}
 		kept := httptest.NewRecorder()
 		next.ServeHTTP(kept, r)
-		w.noteAll(parameters("application/json", kept.Body.Bytes()))
+		w.noteAll(system.Parameters("application/json", kept.Body.Bytes()))
 		if to, err := url.Parse(kept.Header().Get("Location")); err == nil {
 			w.noteAll(to.Query())
 		}
@@ -68,33 +67,6 @@ func (w *witness) watch(next http.Handler) http.Handler {
 		out.WriteHeader(kept.Code)
 		_, _ = out.Write(kept.Body.Bytes())
 	})
-}
-
-// parameters reads a body of any kind that a vendor takes or gives.
-func parameters(contentType string, body []byte) url.Values {
-	kind, options, _ := mime.ParseMediaType(contentType)
-	switch kind {
-	case "application/x-www-form-urlencoded":
-		v, _ := url.ParseQuery(string(body))
-		return v
-	case "multipart/form-data":
-		form, err := multipart.NewReader(bytes.NewReader(body), options["boundary"]).ReadForm(1 << 20)
-		if err != nil {
-			return nil
-		}
-		return form.Value
-	case "application/json":
-		var object map[string]any
-		_ = json.Unmarshal(body, &object)
-		v := url.Values{}
-		for name, value := range object {
-			if text, ok := value.(string); ok {
-				v.Set(name, text)
-			}
-		}
-		return v
-	}
-	return nil
 }
 
 // kinds returns what the secrets are, each once, sorted.

@@ -36,6 +36,7 @@ type Options struct {
 	Plugins  string // folder; empty: the binaries under test
 	ReturnTo string
 	NATS     *External // nil: the embedded server
+	DataDir  string    // empty: a new folder
 }
 
 // External is a NATS server, or cluster, that is not the daemon's.
@@ -56,6 +57,9 @@ func NewDaemon(t testing.TB, o Options) *Daemon {
 	d := &Daemon{
 		program: program{t: t, name: "esignd", output: &Output{}}, Binaries: o.Binaries, Program: "esignd",
 		Config: filepath.Join(dir, "esignd.yaml"), DataDir: filepath.Join(dir, "data"), Public: FreeAddress(t), Admin: FreeAddress(t),
+	}
+	if o.DataDir != "" {
+		d.DataDir = o.DataDir
 	}
 	if o.NATS == nil {
 		d.NATS = FreeAddress(t)

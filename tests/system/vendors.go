@@ -1,9 +1,11 @@
 package system
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +34,11 @@ type Sandbox interface {
 type World struct {
 	Lifetime time.Duration // of access tokens; whole seconds
 	Watch    func(http.Handler) http.Handler
+	// Rotate makes Dropbox Sign's sandbox rotate refresh tokens too. Adobe's never does.
+	Rotate bool
+	// StateDir is a folder for what sandboxes know, so that one that was closed can be opened again, at its old address.
+	// Empty: it is gone with them.
+	StateDir string
 }
 
 // Open starts the sandbox of a vendor. eSignGlobal's rotates refresh tokens, and so the vendors are of both kinds.
@@ -39,13 +46,17 @@ func (w World) Open(t testing.TB, vendor string) Sandbox {
 	t.Helper()
 	var box Sandbox
 	var err error
+	state := ""
+	if w.StateDir != "" {
+		state = filepath.Join(w.StateDir, vendor+".json")
+	}
 	switch vendor {
 	case "adobesign":
-		box, err = adobe.New(adobe.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch})
+		box, err = adobe.New(adobe.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch, StateFile: state})
 	case "dropboxsign":
-		box, err = dropbox.New(dropbox.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch})
+		box, err = dropbox.New(dropbox.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch, StateFile: state, Rotate: w.Rotate})
 	case "esignglobal":
-		box, err = global.New(global.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch, Rotate: true})
+		box, err = global.New(global.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch, StateFile: state, Rotate: true})
 	default:
 		t.Fatalf("no sandbox of %s", vendor)
 	}
@@ -129,17 +140,24 @@ func (w World) Mains(t testing.TB, policy string) []Registration {
 // CallAPI calls the vendor's API with a token and returns the status: 200 where the token is live, 401 where not.
 func CallAPI(t testing.TB, tok client.Token) int {
 	t.Helper()
-	path := map[string]string{
-		"adobesign":   "/api/rest/v6/users/me",
-		"dropboxsign": "/v3/account",
-		"esignglobal": "/esignglobal/v1/envelope/envelopeDetail?envelopeId=1",
-	}[tok.Vendor]
-	req := Must(http.NewRequest(http.MethodGet, tok.APIBaseURL+path, nil))(t)
-	req.Header.Set("Authorization", "Bearer "+tok.AccessToken.Reveal())
-	resp, err := Plain.Do(req)
+	resp, err := Plain.Do(Must(APIRequest(t.Context(), tok))(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode
+}
+
+// APIRequest is a request to the vendor's API, which is answered with 200 where the token is live, and with 401 where not.
+func APIRequest(ctx context.Context, tok client.Token) (*http.Request, error) {
+	path := map[string]string{
+		"adobesign":   "/api/rest/v6/users/me",
+		"dropboxsign": "/v3/account",
+		"esignglobal": "/esignglobal/v1/envelope/envelopeDetail?envelopeId=1",
+	}[tok.Vendor]
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, tok.APIBaseURL+path, nil)
+	if err == nil {
+		req.Header.Set("Authorization", "Bearer "+tok.AccessToken.Reveal())
+	}
+	return req, err
 }
