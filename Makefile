@@ -71,9 +71,16 @@ fuzz: ## Fuzz each decoder of foreign input for FUZZTIME, 60 seconds
 		done
 	done
 
+# What `make chaos` ends: the daemon and plugins by SIGKILL, plugins by SIGSTOP, the NATS server for a while.
+CHAOS_KILLS  ?= 200
+CHAOS_STOPS  ?= 20
+CHAOS_OUTAGE ?= 60s
+
 .PHONY: chaos
-chaos: ## Try the refresh protocol with MODEL_CHECKS random schedules of crashes, stalls and lost writes
-	ESIGND_MODEL_CHECKS=$(MODEL_CHECKS) go test -run TestProtocolModel $(TESTFLAGS) ./core
+chaos: ## Try the protocol on MODEL_CHECKS random schedules; kill daemon, plugins and NATS under load, and print a table
+	ESIGND_MODEL_CHECKS=$(MODEL_CHECKS) go test -count=1 -run TestProtocolModel $(TESTFLAGS) ./core
+	ESIGND_CHAOS_KILLS=$(CHAOS_KILLS) ESIGND_CHAOS_STOPS=$(CHAOS_STOPS) ESIGND_CHAOS_OUTAGE=$(CHAOS_OUTAGE) \
+		go test -count=1 -tags heavy -run TestChaos -v -timeout 60m ./tests/chaos
 
 .PHONY: cluster
 cluster: ## Kill, stop and restart three replicas on a NATS cluster, with CLUSTER_GRANTS grants that expire together
