@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,8 @@ type Bus struct {
 
 	mu      sync.Mutex // guards started, so that Start and Close happen once
 	started bool
+
+	callers sync.Mutex // held while SetCallers works
 }
 
 // New checks cfg and returns a Bus. It does no I/O.
@@ -74,6 +77,33 @@ func (b *Bus) Close(ctx context.Context) error {
 		return nil
 	}
 	return s.close(ctx)
+}
+
+// SetCallers makes callers those that may connect, in place of those before. With the embedded server who is not among
+// them any more is disconnected, and the connections of the others stay; with an external server, whose own
+// configuration says who may connect, new ones get their consumers. After an error those before may still connect. It
+// cannot change to auth none or from it.
+func (b *Bus) SetCallers(ctx context.Context, callers []Caller) error {
+	b.callers.Lock()
+	defer b.callers.Unlock()
+	s, err := b.opened()
+	if err != nil {
+		return err
+	}
+	cfg := b.cfg
+	if s.server != nil && cfg.Auth.None {
+		return errors.New("nats.auth changes from none to services with a restart")
+	}
+	cfg.Auth.Callers = slices.Clone(callers)
+	if _, err := cfg.withDefaults(); err != nil {
+		return err
+	}
+	if s.server != nil {
+		if err := s.server.reload(cfg); err != nil {
+			return err
+		}
+	}
+	return s.keepConsumers(ctx, cfg.Auth.Callers)
 }
 
 // Store keeps records.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nkeys"
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -28,14 +27,15 @@ type Config struct {
 	URL string
 	// Listen is where the embedded server listens, host:port; port 0 takes a free one. Empty: DefaultListen.
 	Listen string
-	// Auth says who may connect to the embedded server.
+	// Auth says who may connect to the embedded server. With an external server, whose configuration says so
+	// (Permissions), its Callers get their consumers of the events.
 	Auth Auth
 	// Prefix is the first part of every subject, one or more tokens. Empty: wire.DefaultPrefix.
 	Prefix string
 	// Replicas is how many copies an external cluster keeps of each stream. 0: 1. More copies that are there already
 	// are left.
 	Replicas int
-	// Credentials is the path of a NATS credentials file, for an external server.
+	// Credentials is the path of a NATS credentials file or of one that package creds wrote, for an external server.
 	Credentials string
 	// TLS is for an external server.
 	TLS TLS
@@ -49,27 +49,6 @@ type Config struct {
 	// leaf makes an embedded server a leaf node of another, in which its JetStream is the domain.
 	leaf   *server.RemoteLeafOpts
 	domain string
-}
-
-// Auth says who may connect to the embedded server: either anybody on this machine, or the callers listed.
-type Auth struct {
-	// None lets every program on this machine use the API and discovery, subscribe to events and consume the event
-	// stream, and nothing else. It goes with a loopback address only.
-	None bool
-	// Callers are the programs that may connect.
-	Callers []Caller
-}
-
-// Caller is a program that may connect to the embedded server. It may use the API of its tenant and discovery,
-// subscribe to its tenant's events, keep one durable consumer of them, named <tenant>_<name>, and receive answers under
-// _INBOX_<tenant>_<name>. It proves itself by NKey or by Name and Password.
-type Caller struct {
-	Name   string
-	Tenant string
-	// NKey is the public part of the caller's user NKey.
-	NKey string
-	// Password may be a bcrypt hash.
-	Password core.Secret
 }
 
 // TLS names PEM files: the authority that signed the server's certificate, and a certificate and key of ours.
@@ -137,7 +116,7 @@ func (c Config) checkExternal() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return errors.New("nats.tls: cert and key go together")
 	}
-	return nil
+	return checkCallers(c.Auth.Callers)
 }
 
 func (c Config) checkEmbedded() error {
@@ -166,26 +145,3 @@ func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
-
-func checkCallers(callers []Caller) error {
-	inboxes := make(map[string]bool)
-	for _, c := range callers {
-		switch {
-		case !wire.ValidToken(c.Name):
-			return fmt.Errorf("nats.auth service %q: a name is letters, digits, _ and -", c.Name)
-		case !wire.ValidToken(c.Tenant):
-			return fmt.Errorf("nats.auth service %s: tenant %q: letters, digits, _ and -", c.Name, c.Tenant)
-		case (c.NKey == "") == c.Password.IsZero():
-			return fmt.Errorf("nats.auth service %s: give it an nkey or a password", c.Name)
-		case c.NKey != "" && !nkeys.IsValidPublicUserKey(c.NKey):
-			return fmt.Errorf("nats.auth service %s: nkey is not the public part of a user NKey (U…)", c.Name)
-		case inboxes[c.inbox()]:
-			return fmt.Errorf("nats.auth service %s: another service has the same reply subjects (%s.>)", c.Name, c.inbox())
-		}
-		inboxes[c.inbox()] = true
-	}
-	return nil
-}
-
-// inbox is the prefix of the subjects on which the caller gets its answers.
-func (c Caller) inbox() string { return "_INBOX_" + c.Tenant + "_" + c.Name }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/esignd/esignd/bus/creds"
 )
 
 const (
@@ -69,10 +71,14 @@ func connect(url string, opts []nats.Option) (*nats.Conn, jetstream.JetStream, e
 }
 
 // externalOptions are those by which we prove who we are to an external server, and it to us.
-func externalOptions(cfg Config) []nats.Option {
+func externalOptions(cfg Config) ([]nats.Option, error) {
 	var opts []nats.Option
 	if cfg.Credentials != "" {
-		opts = append(opts, nats.UserCredentials(cfg.Credentials))
+		c, err := creds.Read(cfg.Credentials)
+		if err != nil {
+			return nil, fmt.Errorf("nats.credentials: %w", err)
+		}
+		opts = append(opts, c.Options()...)
 	}
 	if cfg.TLS.CA != "" {
 		opts = append(opts, nats.RootCAs(cfg.TLS.CA))
@@ -80,7 +86,7 @@ func externalOptions(cfg Config) []nats.Option {
 	if cfg.TLS.Cert != "" {
 		opts = append(opts, nats.ClientCert(cfg.TLS.Cert, cfg.TLS.Key))
 	}
-	return opts
+	return opts, nil
 }
 
 // checkJetStream returns an error that says what to do where the server cannot hold our streams.

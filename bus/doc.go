@@ -13,6 +13,8 @@
 //     would delete it.
 //   - With the embedded server, records and timers live in a NATS account of their own, which nobody can enter but this
 //     process: no permission, reply subject or consumer of a caller reaches them.
+//   - Where callers are listed, each is in an account of its own too: whatever it names as the subject of an answer,
+//     nobody else hears the answer and nothing is stored.
 //   - After a connection was lost nothing is sent late: a write that was not on the wire when the connection broke
 //     fails.
 //

@@ -71,7 +71,8 @@ func TestExternalServerThatWillNotDoIsRefused(t *testing.T) {
 		t.Errorf("no server: %v, want an error about nats.url without the password", err)
 	}
 	barred := startExternal(t, func(o *server.Options) {
-		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: permissions([]string{"x"}, []string{"_INBOX.>"})}}
+		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{"x"}}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}}}
 	})
 	url := strings.Replace(barred.ClientURL(), "nats://", "nats://u:p@", 1)
 	ctx := testContext(t)

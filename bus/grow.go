@@ -58,7 +58,11 @@ func (g Growth) Run(ctx context.Context) (err error) {
 		return err
 	}
 	run.domain = "esignd-" + run.dir.owner[:8]
-	run.nc, run.js, err = connect(run.To.URL, append(connOptions("esignd-grow", run.To.Logger), externalOptions(run.To)...))
+	external, err := externalOptions(run.To)
+	if err != nil {
+		return err
+	}
+	run.nc, run.js, err = connect(run.To.URL, append(connOptions("esignd-grow", run.To.Logger), external...))
 	if err != nil {
 		return fmt.Errorf("connect to the NATS server to move to: %w", err)
 	}
@@ -94,7 +98,7 @@ func (g *grower) move(ctx context.Context) error {
 		account string // in the embedded server
 	}{
 		{recordConfig(g.To.Replicas), stateAccount},
-		{eventConfig(g.To.Prefix, g.To.Replicas), server.DEFAULT_GLOBAL_ACCOUNT},
+		{eventConfig(g.To.Prefix, g.To.Replicas), g.From.eventAccount()},
 	}
 	for _, s := range streams {
 		if err := g.mirror(ctx, s.want, s.account); err != nil {

@@ -26,31 +26,49 @@ func anonymousPermissions(prefix string) *server.Permissions {
 		allow = append(allow, "$JS.API."+verb+"."+wire.EventStream+".>")
 	}
 	allow = append(allow, "$JS.ACK."+wire.EventStream+".>", "$JS.FC.>")
-	return permissions(allow, []string{"_INBOX.>", prefix + ".event.>"})
-}
-
-// callerPermissions are those of a caller that is known: what is its tenant's, and one durable consumer. The subject
-// with which a consumer is made holds its filter, and that is how the server keeps the consumer to the tenant's events.
-func callerPermissions(prefix string, c Caller) *server.Permissions {
-	events := wire.TenantEvents(prefix, c.Tenant, ">")
-	durable := wire.EventStream + "." + c.Tenant + "_" + c.Name
-	return permissions(
-		[]string{
-			prefix + ".api." + c.Tenant + ".>", "$SRV.>",
-			"$JS.API.INFO",
-			"$JS.API.CONSUMER.CREATE." + durable + "." + events,
-			"$JS.API.CONSUMER.INFO." + durable,
-			"$JS.API.CONSUMER.MSG.NEXT." + durable,
-			"$JS.API.CONSUMER.DELETE." + durable,
-			"$JS.ACK." + durable + ".>",
-		},
-		[]string{c.inbox() + ".>", events},
-	)
-}
-
-func permissions(publish, subscribe []string) *server.Permissions {
 	return &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: publish},
-		Subscribe: &server.SubjectPermission{Allow: subscribe},
+		Publish:   &server.SubjectPermission{Allow: allow},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", prefix + ".event.>"}},
 	}
 }
+
+// service is a subject on which a caller may ask.
+type service struct {
+	subject string
+	many    bool // answers to one request
+}
+
+// api are the subjects of the endpoints that the caller may use.
+func (c Caller) api(prefix string) []service {
+	var list []service
+	for _, e := range c.role().Endpoints() {
+		list = append(list, service{subject: wire.APISubject(prefix, c.Tenant, e)})
+	}
+	return list
+}
+
+// consuming are the subjects by which the caller uses its consumer: look at it, take from it, acknowledge.
+func (c Caller) consuming() []service {
+	consumer := wire.EventStream + "." + c.durable()
+	return []service{
+		{subject: "$JS.API.CONSUMER.INFO." + consumer},
+		{subject: "$JS.API.CONSUMER.MSG.NEXT." + consumer, many: true},
+		{subject: "$JS.ACK." + consumer + ".>"},
+	}
+}
+
+// publishes are the subjects on which the caller may publish.
+func (c Caller) publishes(prefix string) []string {
+	var list []string
+	for _, s := range append(c.api(prefix), c.consuming()...) {
+		list = append(list, s.subject)
+	}
+	return list
+}
+
+// subscribes are the subjects to which the caller may subscribe.
+func (c Caller) subscribes(prefix string) []string {
+	return []string{c.inbox() + ".>", c.events(prefix)}
+}
+
+func (c Caller) events(prefix string) string { return wire.TenantEvents(prefix, c.Tenant, ">") }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 )
 
 const (
-	// stateAccount is the NATS account of records and timers. Callers are in the server's global account.
+	// stateAccount is the NATS account of records and timers, and of the events where each caller has an account of its
+	// own. Under auth none events and callers are in the server's global account.
 	stateAccount = "ESIGND"
 	// anonymousUser is who a connection without credentials is, under auth none.
 	anonymousUser = "anonymous"
@@ -30,6 +32,7 @@ const (
 type embedded struct {
 	srv           *server.Server
 	state, public nkeys.KeyPair
+	store, name   string
 }
 
 // startServer starts the embedded server and waits until it serves.
@@ -43,14 +46,14 @@ func startServer(ctx context.Context, cfg Config, dir *dataDir) (_ *embedded, er
 			return nil, err
 		}
 	}
-	e := &embedded{}
+	e := &embedded{store: store, name: "esignd-" + dir.owner[:8]}
 	if e.state, err = nkeys.CreateUser(); err != nil {
 		return nil, fmt.Errorf("make a key for the embedded NATS server: %w", err)
 	}
 	if e.public, err = nkeys.CreateUser(); err != nil {
 		return nil, fmt.Errorf("make a key for the embedded NATS server: %w", err)
 	}
-	opts, err := e.options(cfg, store, "esignd-"+dir.owner[:8])
+	opts, err := e.options(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +63,7 @@ func startServer(ctx context.Context, cfg Config, dir *dataDir) (_ *embedded, er
 	log := &serverLog{log: cfg.Logger.With("component", "nats-server")}
 	e.srv.SetLoggerV2(log, false, false, false)
 	e.srv.Start()
-	if err := e.awaitReady(ctx, log); err != nil {
+	if err := e.awaitReady(ctx, cfg, log); err != nil {
 		e.stop()
 		return nil, fmt.Errorf("start the embedded NATS server on %s: %w", cfg.Listen, err)
 	}
@@ -86,61 +89,99 @@ func probeListen(ctx context.Context, address string) error {
 	return l.Close()
 }
 
-func (e *embedded) options(cfg Config, store, name string) (*server.Options, error) {
+// eventAccount is the account of the embedded server that has the events.
+func (c Config) eventAccount() string {
+	if c.Auth.None {
+		return server.DEFAULT_GLOBAL_ACCOUNT
+	}
+	return stateAccount
+}
+
+func (e *embedded) options(cfg Config) (*server.Options, error) {
 	host, port, err := listenAddress(cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
-	state := server.NewAccount(stateAccount)
 	opts := &server.Options{
-		ServerName: name,
+		ServerName: e.name,
 		Host:       host,
 		Port:       port,
 		DontListen: cfg.offline,
 		NoSigs:     true,
 		JetStream:  true,
-		StoreDir:   store,
+		StoreDir:   e.store,
 		// Without this an acknowledged write waits up to two minutes for its fsync.
 		SyncAlways:             true,
 		DisableJetStreamBanner: true,
-		Accounts:               []*server.Account{state},
 	}
 	if cfg.leaf != nil {
 		opts.JetStreamDomain = cfg.domain
 		opts.LeafNode.Remotes = []*server.RemoteLeafOpts{cfg.leaf}
 	}
-	inProcess := connections(jwt.ConnectionTypeInProcess)
-	for pair, account := range map[nkeys.KeyPair]*server.Account{e.state: state, e.public: nil} {
-		key, err := pair.PublicKey()
-		if err != nil {
-			return nil, fmt.Errorf("read a key for the embedded NATS server: %w", err)
-		}
-		opts.Nkeys = append(opts.Nkeys,
-			&server.NkeyUser{Nkey: key, Account: account, AllowedConnectionTypes: inProcess})
+	if cfg.Auth.None {
+		return opts, e.addAnybody(opts, cfg.Prefix)
 	}
-	addCallers(opts, cfg)
-	return opts, nil
+	return opts, e.addCallers(opts, cfg)
 }
 
-func addCallers(opts *server.Options, cfg Config) {
-	overTCP := connections(jwt.ConnectionTypeStandard)
-	if cfg.Auth.None {
-		opts.NoAuthUser = anonymousUser
-		opts.Users = append(opts.Users, &server.User{
-			Username: anonymousUser, Permissions: anonymousPermissions(cfg.Prefix), AllowedConnectionTypes: overTCP,
-		})
-	}
-	for _, c := range cfg.Auth.Callers {
-		p := callerPermissions(cfg.Prefix, c)
-		if c.NKey != "" {
-			opts.Nkeys = append(opts.Nkeys,
-				&server.NkeyUser{Nkey: c.NKey, Permissions: p, AllowedConnectionTypes: overTCP})
-			continue
+// addAnybody lets in this process, and programs on this machine.
+func (e *embedded) addAnybody(opts *server.Options, prefix string) error {
+	state := server.NewAccount(stateAccount)
+	opts.Accounts = []*server.Account{state}
+	for pair, account := range map[nkeys.KeyPair]*server.Account{e.state: state, e.public: nil} {
+		key, err := publicKey(pair)
+		if err != nil {
+			return err
 		}
-		opts.Users = append(opts.Users, &server.User{
-			Username: c.Name, Password: c.Password.Reveal(), Permissions: p, AllowedConnectionTypes: overTCP,
+		opts.Nkeys = append(opts.Nkeys, &server.NkeyUser{
+			Nkey: key, Account: account, AllowedConnectionTypes: connections(jwt.ConnectionTypeInProcess),
 		})
 	}
+	opts.NoAuthUser = anonymousUser
+	opts.Users = []*server.User{{
+		Username: anonymousUser, Permissions: anonymousPermissions(prefix),
+		AllowedConnectionTypes: connections(jwt.ConnectionTypeStandard),
+	}}
+	return nil
+}
+
+// addCallers lets in this process and the callers.
+func (e *embedded) addCallers(opts *server.Options, cfg Config) error {
+	var users []string
+	for _, pair := range []nkeys.KeyPair{e.state, e.public} {
+		key, err := publicKey(pair)
+		if err != nil {
+			return err
+		}
+		users = append(users, fmt.Sprintf("{nkey: %s, allowed_connection_types: [%s]}", key, jwt.ConnectionTypeInProcess))
+	}
+	if err := opts.ProcessConfigString(accounts(cfg.Prefix, strings.Join(users, ", "), cfg.Auth.Callers)); err != nil {
+		return fmt.Errorf("configure the accounts of the embedded NATS server: %w", err)
+	}
+	return nil
+}
+
+func publicKey(pair nkeys.KeyPair) (string, error) {
+	key, err := pair.PublicKey()
+	if err != nil {
+		return "", fmt.Errorf("read a key for the embedded NATS server: %w", err)
+	}
+	return key, nil
+}
+
+// reload lets in the callers of cfg and nobody else. Who is not among them any more is disconnected, the others stay.
+func (e *embedded) reload(cfg Config) error {
+	// Twice: an account that is new comes to be at the first and gets what it imports at the second.
+	for range 2 {
+		opts, err := e.options(cfg)
+		if err != nil {
+			return err
+		}
+		if err := e.srv.ReloadOptions(opts); err != nil {
+			return fmt.Errorf("reload the embedded NATS server: %w", err)
+		}
+	}
+	return nil
 }
 
 func connections(kind string) map[string]struct{} { return map[string]struct{}{kind: {}} }
@@ -160,8 +201,8 @@ func listenAddress(address string) (string, int, error) {
 	return host, port, nil
 }
 
-// awaitReady returns when the server serves and both accounts have their streams.
-func (e *embedded) awaitReady(ctx context.Context, log *serverLog) error {
+// awaitReady returns when the server serves and esignd's accounts have their streams.
+func (e *embedded) awaitReady(ctx context.Context, cfg Config, log *serverLog) error {
 	ctx, cancel := context.WithTimeout(ctx, serverReadyTimeout)
 	defer cancel()
 	for !e.srv.ReadyForConnections(readyPoll) {
@@ -172,7 +213,7 @@ func (e *embedded) awaitReady(ctx context.Context, log *serverLog) error {
 			return fmt.Errorf("it does not get ready: %w", err)
 		}
 	}
-	for _, name := range []string{stateAccount, server.DEFAULT_GLOBAL_ACCOUNT} {
+	for _, name := range []string{stateAccount, cfg.eventAccount()} {
 		account, err := e.srv.LookupAccount(name)
 		if err != nil {
 			return fmt.Errorf("find account %s: %w", name, err)
@@ -189,9 +230,9 @@ func (e *embedded) awaitReady(ctx context.Context, log *serverLog) error {
 
 // dial returns the options that connect to the server in process as the holder of a key.
 func (e *embedded) dial(pair nkeys.KeyPair) ([]nats.Option, error) {
-	key, err := pair.PublicKey()
+	key, err := publicKey(pair)
 	if err != nil {
-		return nil, fmt.Errorf("read a key for the embedded NATS server: %w", err)
+		return nil, err
 	}
 	return []nats.Option{nats.InProcessServer(e.srv), nats.Nkey(key, pair.Sign)}, nil
 }

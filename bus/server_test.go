@@ -9,11 +9,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
 )
+
+// testNKey is the public part of a user NKey.
+const testNKey = "UAKWEUT7YHFAUPCUEEVJNIP4ZTOIAE7AA2FEZJSSPH6JC5HZGZRHVTCA"
 
 func TestConfigIsRefusedWithWhatToDo(t *testing.T) {
 	dir := t.TempDir()
@@ -34,9 +36,15 @@ func TestConfigIsRefusedWithWhatToDo(t *testing.T) {
 		{"external without a shared keyset", "keys.keyset", Config{DataDir: dir, URL: "nats://127.0.0.1:1",
 			Keys: Keys{Wrap: core.NewSecret(testWrap)}}},
 		{"credentials of an embedded server", "nats.url", Config{DataDir: dir, Credentials: "x", Auth: Auth{None: true}}},
-		{"a service without a proof", "password", Config{DataDir: dir, Auth: Auth{Callers: []Caller{{Name: "a", Tenant: "t"}}}}},
+		{"a service without a proof", "nkey", Config{DataDir: dir, Auth: Auth{Callers: []Caller{{Name: "a", Tenant: "t"}}}}},
+		{"a service with the key of an account", "U…", Config{DataDir: dir, Auth: Auth{Callers: []Caller{
+			{Name: "a", Tenant: "t", NKeys: []string{"AB7I6HRP7X4Z4EVNVWFJDMM6YKDG3YKBYCPLCQ2C4HKUG7T7O2OPJU5A"}}}}}},
+		{"a role that there is not", "role", Config{DataDir: dir, Auth: Auth{Callers: []Caller{
+			{Name: "a", Tenant: "t", Role: "admin", NKeys: []string{testNKey}}}}}},
+		{"two services with one key", "same nkey", Config{DataDir: dir, Auth: Auth{Callers: []Caller{
+			{Name: "a", Tenant: "t", NKeys: []string{testNKey}}, {Name: "b", Tenant: "t", NKeys: []string{testNKey}}}}}},
 		{"services with one inbox", "reply subjects", Config{DataDir: dir, Auth: Auth{Callers: []Caller{
-			{Name: "b_c", Tenant: "a", Password: core.NewSecret("x")}, {Name: "c", Tenant: "a_b", Password: core.NewSecret("x")}}}}},
+			{Name: "b_c", Tenant: "a", NKeys: []string{testNKey}}, {Name: "c", Tenant: "a_b", NKeys: []string{testNKey}}}}}},
 	} {
 		if _, err := New(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error about %s", c.name, err, c.want)
@@ -209,51 +217,5 @@ func consumeOne(ctx context.Context, t *testing.T, nc *nats.Conn, cfg jetstream.
 	}
 	if err := js.DeleteConsumer(ctx, wire.EventStream, c.CachedInfo().Name); err != nil {
 		t.Errorf("remove the consumer: %v", err)
-	}
-}
-
-func TestKnownCallerIsKeptToItsTenant(t *testing.T) {
-	pair, err := nkeys.CreateUser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := pair.PublicKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := embeddedConfig(t.TempDir())
-	cfg.Auth = Auth{Callers: []Caller{
-		{Name: "billing", Tenant: "default", Password: core.NewSecret("a long password")},
-		{Name: "signing", Tenant: "other", NKey: key},
-	}}
-	b := openBus(t, cfg)
-	ctx := testContext(t)
-	if err := b.Publisher().Publish(ctx, testEvent("e1")); err != nil {
-		t.Fatal(err)
-	}
-	if nc, err := nats.Connect(b.ClientURL()); err == nil {
-		nc.Close()
-		t.Error("a stranger was let in")
-	}
-	billing := dialDenied(t, b, nats.UserInfo("billing", "a long password"), nats.CustomInboxPrefix("_INBOX_default_billing"))
-	consumeOne(ctx, t, billing.Conn, jetstream.ConsumerConfig{Durable: "default_billing",
-		AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "esign.event.default.>"})
-	signing := dialDenied(t, b, nats.Nkey(key, pair.Sign), nats.CustomInboxPrefix("_INBOX_other_signing"))
-	for _, subject := range []string{"esign.event.default.>", "esign.event.>", "_INBOX.>", "_INBOX_default_billing.>"} {
-		if _, err := signing.SubscribeSync(subject); err != nil {
-			t.Fatal(err)
-		}
-		signing.wantRefusal(t, "subscribe to "+subject)
-	}
-	for _, subject := range []string{
-		"esign.api.default.token.get", "$JS.API.CONSUMER.CREATE.ESIGN_EVENTS", "$JS.API.CONSUMER.CREATE.ESIGN_EVENTS.x",
-		"$JS.API.CONSUMER.CREATE.ESIGN_EVENTS.other_signing", "$JS.API.CONSUMER.CREATE.ESIGN_EVENTS.other_signing.esign.event.>",
-		"$JS.API.CONSUMER.CREATE.ESIGN_EVENTS.other_signing.esign.event.default.>",
-		"$JS.API.CONSUMER.MSG.NEXT.ESIGN_EVENTS.default_billing", "$JS.API.STREAM.INFO.ESIGN_EVENTS",
-	} {
-		if err := signing.Publish(subject, nil); err != nil {
-			t.Fatal(err)
-		}
-		signing.wantRefusal(t, "publish on "+subject)
 	}
 }

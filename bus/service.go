@@ -65,7 +65,8 @@ type ServiceConfig struct {
 //
 // It answers to inboxes only, _INBOX.> or _INBOX_<tenant>_<service>.>: a reply subject is the caller's to choose, and
 // what is published on another subject would be written where it leads. A request with another reply subject, or with
-// none, is dropped and counted. Counts are told by NATS discovery (nats micro stats).
+// none, is dropped and counted. To a request from another NATS account it answers by way of the server, which keeps the
+// answer to that account. Counts are told by NATS discovery (nats micro stats).
 //
 // A request for a token that can be served from memory is answered at once, in the order of arrival, unless the answer is
 // to be sealed; all others are worked on concurrently.

@@ -116,9 +116,10 @@ func (d *daemon) quiescent(t *testing.T) bool {
 
 func TestServiceAnswersToTheInboxOfACaller(t *testing.T) {
 	cfg := embeddedConfig(t.TempDir())
-	cfg.Auth = Auth{Callers: []Caller{{Name: "billing", Tenant: "default", Password: core.NewSecret("pw")}}}
+	billing, proof := newCaller(t, "default", "billing", wire.Caller)
+	cfg.Auth = Auth{Callers: []Caller{billing}}
 	d := startDaemon(t, openBus(t, cfg), nil)
-	nc := dialOutside(t, d.Bus, nats.UserInfo("billing", "pw"), nats.CustomInboxPrefix("_INBOX_default_billing"))
+	nc := dialOutside(t, d.Bus, proof.Options()...)
 	c, err := client.New(client.Config{Conn: nc, Tenant: "default"})
 	if err != nil {
 		t.Fatal(err)

@@ -71,16 +71,17 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 		r.fail(ctx, err)
 		return
 	}
-	kept = r.start(ctx, j, 1+int64(len(m.Data()))/1024)
+	kept = r.start(withIdentity(ctx, identityOf(m, tenant)), j, 1+int64(len(m.Data()))/1024)
 }
 
-// mayAnswer reports whether there is a subject to answer to, and whether it is an inbox.
+// mayAnswer reports whether there is a subject to answer to, and whether it is an inbox. What a program asks from another
+// NATS account is answered to the server, which hands the answer to that account and to no other.
 func (s *Service) mayAnswer(e *endpoint, reply, tenant string) bool {
 	switch {
 	case reply == "":
 		e.count.noReply.Add(1)
 		return false
-	case isInbox(reply, tenant):
+	case isInbox(reply, tenant), strings.HasPrefix(reply, importReply):
 		return true
 	}
 	e.count.badReply.Add(1)

@@ -56,6 +56,11 @@ func (s *session) open(ctx context.Context, cfg Config) (err error) {
 	if err := s.openStreams(ctx); err != nil {
 		return err
 	}
+	if !cfg.offline {
+		if err := s.keepConsumers(ctx, cfg.Auth.Callers); err != nil {
+			return err
+		}
+	}
 	return s.answerRollCalls()
 }
 
@@ -79,7 +84,11 @@ func (s *session) connect(ctx context.Context) (err error) {
 	} else {
 		where = "external server (nats.url)"
 		s.dir.warnOfStore(s.cfg.Logger)
-		state, public = append(state, externalOptions(s.cfg)...), append(public, externalOptions(s.cfg)...)
+		external, err := externalOptions(s.cfg)
+		if err != nil {
+			return err
+		}
+		state, public = append(state, external...), append(public, external...)
 	}
 	if s.state, s.js, err = connect(s.cfg.URL, state); err != nil {
 		return fmt.Errorf("connect to the NATS %s: %w", where, err)

@@ -65,6 +65,9 @@ type Config struct {
 	Conn *nats.Conn
 	// Tenant is whose grants the service uses.
 	Tenant string
+	// Service is the service's name where the daemon's nats.auth lists it. Dial finds it in the credentials. It says how
+	// Watch hears events.
+	Service string
 	// Prefix is the first part of every subject. Empty: esign.
 	Prefix string
 	// Timeout is how long an answer is waited for where the context has no deadline. 0: DefaultTimeout.
@@ -80,6 +83,7 @@ type Config struct {
 type Client struct {
 	conn    *nats.Conn
 	tenant  string
+	service string
 	prefix  string
 	timeout time.Duration
 	sealed  bool
@@ -102,11 +106,18 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("client: Config.Conn is missing")
 	case !wire.ValidToken(cfg.Tenant):
 		return nil, fmt.Errorf("client: tenant %q: letters, digits, - and _ are wanted", cfg.Tenant)
+	case cfg.Service != "" && !wire.ValidToken(cfg.Service):
+		return nil, fmt.Errorf("client: service %q: letters, digits, - and _ are wanted", cfg.Service)
 	case !wire.ValidPrefix(cfg.Prefix):
 		return nil, fmt.Errorf("client: prefix %q: letters, digits, - and _ are wanted, parted by dots", cfg.Prefix)
 	}
-	return &Client{conn: cfg.Conn, tenant: cfg.Tenant, prefix: cfg.Prefix, timeout: cfg.Timeout, sealed: cfg.Sealed, log: cfg.Logger}, nil
+	return &Client{
+		conn: cfg.Conn, tenant: cfg.Tenant, service: cfg.Service, prefix: cfg.Prefix, timeout: cfg.Timeout, sealed: cfg.Sealed, log: cfg.Logger,
+	}, nil
 }
+
+// Tenant returns whose grants the Client uses.
+func (c *Client) Tenant() string { return c.tenant }
 
 // TokenOption changes what Token asks for.
 type TokenOption func(*wire.TokenGetRequest)

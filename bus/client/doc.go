@@ -16,7 +16,7 @@
 //     not sealed, such as the refresh token of an Import.
 //   - The token is in no error and no log, and [Client.Transport] sends it to no other host than the vendor's API.
 //
-// A NATS server that keeps callers apart (nats.auth services) wants the connection's inbox prefix to be
-// _INBOX_<tenant>_<service>; give it with nats.CustomInboxPrefix. A request that the server does not permit gets no
-// answer: it ends with the context's error.
+// A NATS server that keeps services apart (nats.auth services) wants a connection made with the options of package
+// bus/creds, which also give it the inbox prefix of the service. A request that the server does not permit gets no answer:
+// it ends with the context's error.
 package client

@@ -40,11 +40,14 @@ type WatchConfig struct {
 	// Types of events. None: every type.
 	Types []EventType
 	// Durable is the name under which NATS remembers what was heard, so that a later Watch goes on where this one
-	// ended. The consumer is <tenant>_<Durable>; under nats.auth services Durable is the service's name, and a Watch
-	// without it is not permitted. Watches of one name share the events among them. Empty: nothing is remembered
-	// beyond this Watch.
+	// ended. The consumer is <tenant>_<Durable>. Watches of one name share the events among them. Empty: nothing is
+	// remembered beyond this Watch.
+	//
+	// A service that the daemon's nats.auth lists has one consumer, which the daemon made: Durable is the service's name.
+	// Without it such a service hears what is published while it is connected, and misses the rest.
 	Durable string
 	// Since is from when on events are heard, where Durable does not say. Zero: from now on. They are kept seven days.
+	// A service of nats.auth hears from now on, or where its consumer is.
 	Since time.Time
 }
 
@@ -70,6 +73,9 @@ func (c *Client) Watch(ctx context.Context, cfg WatchConfig, fn func(Event) erro
 	w, err := c.newWatch(cfg, fn)
 	if err != nil {
 		return err
+	}
+	if c.service != "" && cfg.Durable == "" {
+		return w.live(ctx)
 	}
 	messages, err := w.open(ctx)
 	for {
@@ -118,6 +124,9 @@ func (c *Client) newWatch(cfg WatchConfig, fn func(Event) error) (*watch, error)
 	}
 	if cfg.Durable != "" && !wire.ValidToken(cfg.Durable) {
 		return nil, fmt.Errorf("client: durable %q: letters, digits, - and _ are wanted", cfg.Durable)
+	}
+	if c.service != "" && cfg.Durable != "" && cfg.Durable != c.service {
+		return nil, fmt.Errorf("client: durable %q: the one consumer of service %s has its name", cfg.Durable, c.service)
 	}
 	js, err := jetstream.New(c.conn)
 	if err != nil {
@@ -251,26 +260,4 @@ func (w *watch) end(err error) error {
 	}
 	_ = w.client.conn.FlushWithContext(ctx)
 	return err
-}
-
-// recent knows the last ids that it was told.
-type recent struct {
-	ids  map[string]struct{}
-	ring []string
-	next int
-}
-
-func newRecent(size int) recent {
-	return recent{ids: make(map[string]struct{}), ring: make([]string, size)}
-}
-
-func (r *recent) has(id string) bool {
-	_, ok := r.ids[id]
-	return ok
-}
-
-func (r *recent) add(id string) {
-	delete(r.ids, r.ring[r.next])
-	r.ids[id], r.ring[r.next] = struct{}{}, id
-	r.next = (r.next + 1) % len(r.ring)
 }

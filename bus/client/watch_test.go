@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/esignd/esignd/bus"
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -252,35 +251,4 @@ func TestWatchSaysAtOnceWhyItCannot(t *testing.T) {
 	if err := c.Watch(testContext(t), client.WatchConfig{Durable: "a.b"}, never); err == nil || !strings.Contains(err.Error(), "a.b") {
 		t.Errorf("with a bad name: %v", err)
 	}
-}
-
-// The daemon's own server lets a service keep one consumer, of its tenant's events.
-func TestAServiceMayWatch(t *testing.T) {
-	ctx := testContext(t)
-	b, err := bus.Open(ctx, bus.Config{DataDir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet(),
-		Auth: bus.Auth{Callers: []bus.Caller{{Name: "billing", Tenant: "default", Password: core.NewSecret("pw")}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := b.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
-	nc, err := nats.Connect(b.ClientURL(), nats.UserInfo("billing", "pw"), nats.CustomInboxPrefix("_INBOX_default_billing"),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { t.Errorf("NATS: %v", err) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	if err := b.Publisher().Publish(ctx, event("a", core.TokenIssued)); err != nil {
-		t.Fatal(err)
-	}
-	w := startWatch(t, newClient(t, nc), client.WatchConfig{Durable: "billing", Since: at})
-	w.want(t, "a")
-	if err := b.Publisher().Publish(ctx, event("b", core.TokenExpiring)); err != nil {
-		t.Fatal(err)
-	}
-	w.want(t, "b")
-	w.end(t)
 }
