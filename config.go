@@ -35,7 +35,8 @@ type NATS struct {
 	URL         ServerURL // external server or servers, comma-separated; empty: embedded
 	Listen      string    // of the embedded server
 	Auth        Auth
-	Prefix      string // of every subject
+	Services    []Service `koanf:"-"` // those that may connect, with AuthServices
+	Prefix      string    // of every subject
 	Replicas    int
 	Credentials string // path, for an external server
 	TLS         TLS
@@ -44,11 +45,15 @@ type NATS struct {
 // TLS names PEM files, for an external NATS server.
 type TLS struct{ CA, Cert, Key string }
 
-// Auth says who may connect to the embedded server: AuthNone, or "" while nothing was said.
+// Auth says who may connect to the embedded server: AuthNone or AuthServices, or "" while nothing was said.
 type Auth string
 
-// AuthNone lets every program on this machine ask for tokens.
-const AuthNone Auth = "none"
+const (
+	// AuthNone lets every program on this machine ask for tokens.
+	AuthNone Auth = "none"
+	// AuthServices lets in the services that NATS lists.
+	AuthServices Auth = "services"
+)
 
 // ServerURL is the address of a NATS server, or several, comma-separated. It prints without the user, password or token
 // that it may hold; string(u) is the whole.
@@ -144,6 +149,10 @@ func (c Config) withDefaults() Config {
 	fill(&c.Log.Level, "info")
 	fill(&c.Log.Format, "json")
 	fill(&c.Version, Version)
+	if len(c.NATS.Services) > 0 {
+		fill((*string)(&c.NATS.Auth), string(AuthServices))
+	}
+	c.NATS.Services = servicesWithDefaults(c.NATS.Services)
 	clients := c.Clients
 	c.Clients = nil // the caller's stay as they are
 	for _, cl := range clients {

@@ -5,6 +5,14 @@ import "testing"
 // good is a configuration without mistakes; the bad ones put theirs behind it.
 const good = "data_dir: d\nnats: {auth: none}\n"
 
+// nkey is the public part of a user NKey.
+const nkey = "UAKWEUT7YHFAUPCUEEVJNIP4ZTOIAE7AA2FEZJSSPH6JC5HZGZRHVTCA"
+
+// services returns a configuration with one service that has these members.
+func services(members string) string {
+	return "data_dir: d\nnats: {auth: {services: [{" + members + "}]}}\n"
+}
+
 // badConfigs are configurations with what is said of them.
 var badConfigs = []struct{ name, text, want string }{
 	{"empty file", "", `  data_dir: is missing: name a folder that belongs to this esignd alone`},
@@ -23,7 +31,8 @@ var badConfigs = []struct{ name, text, want string }{
 	{"of two other sections", good + "listen: 127.0.0.1:1\n", `  listen (line 3): there is no such setting; did you mean http.listen or nats.listen?`},
 	{"unknown in nats", "data_dir: d\nnats: {auth: none, adress: x}\n", `  nats.adress (line 2): there is no such setting; there are auth, credentials, listen, prefix, replicas, tls, url`}, //nolint:misspell // the mistake is what is tested
 	{"unknown in nats.tls", "data_dir: d\nnats: {auth: none, tls: {crt: x}}\n", `  nats.tls.crt (line 2): there is no such setting; did you mean cert?`},
-	{"unknown in nats.auth", "data_dir: d\nnats: {auth: {users: []}}\n", `  nats.auth (line 2): say none, which lets every program on this machine ask for tokens`},
+	{"unknown in nats.auth", "data_dir: d\nnats: {auth: {users: []}}\n", `  nats.auth.services (line 2): is missing
+  nats.auth.users (line 2): there is no such setting; there are services`},
 	{"unknown in http", good + "http: {publicURL: x}\n", `  http.publicURL (line 3): there is no such setting; did you mean public_url?`},
 	{"unknown in plugins", good + "plugins: {path: x}\n", `  plugins.path (line 3): there is no such setting; there are dir, sha256`},
 	{"unknown in a client", good + clients("client_sercet: {env: X}"), `  clients[0].client_sercet (line 3): there is no such setting; did you mean client_secret?`},
@@ -74,10 +83,24 @@ var badConfigs = []struct{ name, text, want string }{
 	{"redirect URI without https", good + clients("client_id: x, client_secret: {env: ADOBE_SECRET}, redirect_uris: [\"https://a.example/cb\", \"http://a.example/cb\", \"/cb\"]"), `  clients[0].redirect_uris[1] (line 3): "http://a.example/cb" sends codes and cookies over the network in the clear; use https (http is for this machine, such as http://127.0.0.1:8080)
   clients[0].redirect_uris[2] (line 3): "/cb" is not a URL that begins with https:// or http://`},
 
-	{"nats.auth missing", "data_dir: d\n", `  nats.auth: is missing: say none, which lets every program on this machine ask for tokens; esignd does not start on a guess`},
-	{"nats.auth empty", "data_dir: d\nnats:\n  listen: 127.0.0.1:4222\n  auth:\n", `  nats.auth (line 4): is missing: say none, which lets every program on this machine ask for tokens; esignd does not start on a guess`},
-	{"nats.auth of some other kind", "data_dir: d\nnats: {auth: token}\n", `  nats.auth (line 2): say none, which lets every program on this machine ask for tokens`},
-	{"nats.auth with services", "data_dir: d\nnats: {auth: {services: [{name: a}]}}\n", `  nats.auth (line 2): services are not built in this version; say none and listen on loopback, or use an external NATS server (nats.url) with its own permissions`},
+	{"nats.auth missing", "data_dir: d\n", `  nats.auth: is missing: say none, which lets every program on this machine ask for tokens, or list services; esignd does not start on a guess`},
+	{"nats.auth empty", "data_dir: d\nnats:\n  listen: 127.0.0.1:4222\n  auth:\n", `  nats.auth (line 4): is missing: say none, which lets every program on this machine ask for tokens, or list services; esignd does not start on a guess`},
+	{"nats.auth of some other kind", "data_dir: d\nnats: {auth: token}\n", `  nats.auth (line 2): say none, which lets every program on this machine ask for tokens, or list services`},
+	{"service without key and tenant", services("name: a"), `  nats.auth.services[0].nkeys (line 2): is missing: list the public part of the service's key; ` + "`esignd creds new`" + ` makes one and prints this
+  nats.auth.services[0].tenant (line 2): is missing: name the tenant whose grants the service uses, such as default`},
+	{"service without a name", services("tenant: t, nkeys: [" + nkey + "]"), `  nats.auth.services[0].name (line 2): is missing: a service has a name of its own, which its reply subjects and its consumer have too`},
+	{"service with an empty tenant", services("name: a, tenant: \"\", nkeys: [" + nkey + "]"), `  nats.auth.services[0].tenant (line 2): "" will not do: it takes letters, digits, _ and -, and at most 64 of them`},
+	{"unknown in a service", services("name: a, tenant: t, nkey: " + nkey), `  nats.auth.services[0].nkey (line 2): there is no such setting; did you mean nkeys?
+  nats.auth.services[0].nkeys (line 2): is missing: list the public part of the service's key; ` + "`esignd creds new`" + ` makes one and prints this`},
+	{"role that there is not", services("name: a, tenant: t, role: admin, nkeys: [" + nkey + "]"), `  nats.auth.services[0].role (line 2): "admin" is not known; say caller, operator or auditor`},
+	{"service without keys", services("name: a, tenant: t, nkeys: []"), `  nats.auth.services[0].nkeys (line 2): is an empty list; name one, or leave the setting out for its default`},
+	{"seed in place of the key", services("name: a, tenant: t, nkeys: [SUCANARY]"), `  nats.auth.services[0].nkeys[0] (line 2): is not the public part of a user NKey, U and 55 letters and digits; ` + "`esignd creds new`" + ` makes one`},
+	{"key that is one string", services("name: a, tenant: t, nkeys: " + nkey), `  nats.auth.services[0].nkeys (line 2): is a string, and must be a list; put it in brackets: [...]`},
+	{"tenant with a dot", services("name: a, tenant: t.u, nkeys: [" + nkey + "]"), `  nats.auth.services[0].tenant (line 2): "t.u" will not do: it takes letters, digits, _ and -, and at most 64 of them`},
+	{"service twice, key twice", "data_dir: d\nnats:\n  auth:\n    services:\n    - {name: b_c, tenant: a, nkeys: [" + nkey + "]}\n    - {name: c, tenant: a_b, nkeys: [" + nkey + "]}\n", `  nats.auth.services[1].name (line 6): "c" of tenant "a_b" shares its subjects (_INBOX_a_b_c.>) with services[0]; give each a name of its own
+  nats.auth.services[1].nkeys[0] (line 6): is a key of services[0] too; make one for each with ` + "`esignd creds new`"},
+	{"services are a map", "data_dir: d\nnats: {auth: {services: {a: b}}}\n", `  nats.auth.services (line 2): is a group of settings, and must be a list`},
+	{"no services", "data_dir: d\nnats: {auth: {services: []}}\n", `  nats.auth.services (line 2): is an empty list; name one, or leave the setting out for its default`},
 	{"open to the network", "data_dir: d\nnats: {auth: none, listen: \"0.0.0.0:4222\"}\n", `  nats.listen (line 2): "0.0.0.0:4222" with nats.auth none would give every token to the network; listen on a loopback address such as 127.0.0.1:4222`},
 	{"nats.listen without port", "data_dir: d\nnats: {auth: none, listen: 127.0.0.1}\n", `  nats.listen (line 2): "127.0.0.1" is not host:port, such as 127.0.0.1:4222`},
 	{"copies of an embedded server", "data_dir: d\nnats: {auth: none, replicas: 3}\n", `  nats.replicas (line 2): the embedded server keeps one copy; say 1, or use an external cluster (nats.url)`},
@@ -154,7 +177,7 @@ func TestBadConfigsSayWhatToDo(t *testing.T) {
 
 func TestBadOverridesNameTheVariable(t *testing.T) {
 	for variable, want := range map[string]string{
-		"ESIGND_NATS_AUTH=all":                    `  nats.auth (ESIGND_NATS_AUTH): say none, which lets every program on this machine ask for tokens`,
+		"ESIGND_NATS_AUTH=all":                    `  nats.auth (ESIGND_NATS_AUTH): say none, which lets every program on this machine ask for tokens, or list services`,
 		"ESIGND_NATS_LISTEN=0.0.0.0:1":            `  nats.listen (ESIGND_NATS_LISTEN): "0.0.0.0:1" with nats.auth none would give every token to the network; listen on a loopback address such as 127.0.0.1:4222`,
 		"ESIGND_NATS_REPLICAS=many":               `  nats.replicas (ESIGND_NATS_REPLICAS): "many" is not known; say 1, 3 or 5`,
 		"ESIGND_LOG_LEVEL=trace":                  `  log.level (ESIGND_LOG_LEVEL): "trace" is not known; say debug, info, warn or error`,

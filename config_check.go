@@ -9,9 +9,6 @@ import (
 	"strings"
 )
 
-// authServices stands for a list of services, which this version does not take.
-const authServices Auth = "services"
-
 var semanticVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
 // Validate reports everything that is wrong with c. It does no I/O.
@@ -32,6 +29,7 @@ func (c Config) check(p *problems) {
 	} else {
 		c.checkEmbedded(p)
 	}
+	c.NATS.checkServices(p)
 	c.checkHTTP(p)
 	if !semanticVersion.MatchString(c.Version) {
 		p.addf("Version", "%q is not a semantic version such as 1.2.3", c.Version)
@@ -64,9 +62,7 @@ func (c Config) checkEmbedded(p *problems) {
 	switch {
 	case c.NATS.Auth == "":
 		p.addf("nats.auth", "is missing: %s; esignd does not start on a guess", authWords)
-	case c.NATS.Auth != AuthNone:
-		p.addf("nats.auth", "services are not built in this version; say none and listen on loopback, or use an external NATS server (nats.url) with its own permissions")
-	case checkAddress(p, "nats.listen", c.NATS.Listen, "127.0.0.1:4222") && !loopback(c.NATS.Listen):
+	case checkAddress(p, "nats.listen", c.NATS.Listen, "127.0.0.1:4222") && c.NATS.Auth == AuthNone && !loopback(c.NATS.Listen):
 		p.addf("nats.listen", "%q with nats.auth none would give every token to the network; listen on a loopback address such as 127.0.0.1:4222", c.NATS.Listen)
 	}
 	if c.NATS.Replicas != 1 {

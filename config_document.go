@@ -13,7 +13,7 @@ func (c Config) document() map[string]any {
 	return filled(map[string]any{
 		"data_dir": c.DataDir,
 		"nats": filled(map[string]any{
-			"url": string(c.NATS.URL), "listen": c.NATS.Listen, "auth": c.NATS.Auth.document(), "prefix": c.NATS.Prefix,
+			"url": string(c.NATS.URL), "listen": c.NATS.Listen, "auth": c.NATS.auth(), "prefix": c.NATS.Prefix,
 			"replicas": c.NATS.Replicas, "credentials": c.NATS.Credentials,
 			"tls": filled(map[string]any{"ca": c.NATS.TLS.CA, "cert": c.NATS.TLS.Cert, "key": c.NATS.TLS.Key}),
 		}),
@@ -45,14 +45,6 @@ func (c Client) document() map[string]any {
 		doc["tenants"] = tenants
 	}
 	return doc
-}
-
-// document returns the two forms that the setting has.
-func (a Auth) document() any {
-	if a == authServices {
-		return map[string]any{"services": []any{}}
-	}
-	return string(a)
 }
 
 // given stands for a secret.

@@ -242,18 +242,29 @@ func child(n *yaml.Node, step string) (key, value *yaml.Node) {
 
 // decodeConfig makes a Config of a document whose form was checked. Secrets and the vendors' settings are not in it yet.
 func decodeConfig(raw map[string]any) (Config, error) {
-	if nats, ok := raw["nats"].(map[string]any); ok {
-		if _, listed := nats["auth"].(map[string]any); listed {
-			nats["auth"] = string(authServices)
+	var cfg Config
+	nats, _ := raw["nats"].(map[string]any)
+	if auth, listed := nats["auth"].(map[string]any); listed {
+		if err := decode(auth, &struct{ Services *[]Service }{&cfg.NATS.Services}); err != nil {
+			return Config{}, err
 		}
+		nats["auth"] = string(AuthServices)
 	}
+	services := cfg.NATS.Services
+	if err := decode(raw, &cfg); err != nil {
+		return Config{}, err
+	}
+	cfg.NATS.Services = services
+	return cfg, nil
+}
+
+func decode(raw map[string]any, into any) error {
 	k := koanf.New(".")
 	if err := k.Load(confmap.Provider(raw, ""), nil); err != nil {
-		return Config{}, fmt.Errorf("  %w", err)
+		return fmt.Errorf("  %w", err)
 	}
-	var cfg Config
-	if err := k.Unmarshal("", &cfg); err != nil {
-		return Config{}, fmt.Errorf("  %w", err)
+	if err := k.Unmarshal("", into); err != nil {
+		return fmt.Errorf("  %w", err)
 	}
-	return cfg, nil
+	return nil
 }

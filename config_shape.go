@@ -20,7 +20,7 @@ var configSchema []byte
 // What schemas cannot say in words.
 const (
 	secretWords = "a secret does not stand in the file; write {env: NAME} or {file: PATH}"
-	authWords   = "say none, which lets every program on this machine ask for tokens"
+	authWords   = "say none, which lets every program on this machine ask for tokens, or list services"
 )
 
 // patternWords says what a pattern asks for. The last three are the adapters' own, for URLs and what is added to them.
@@ -96,7 +96,7 @@ func (s shape) add(e *jsonschema.ValidationError) {
 		}
 	case *kind.Required:
 		for _, name := range k.Missing {
-			s.addf(join(at, name), "is missing%s", missingWords(name))
+			s.addf(join(at, name), "is missing%s", missingWords(at, name))
 		}
 	case *kind.AnyOf:
 		s.addAnyOf(at, e)
@@ -119,7 +119,7 @@ func (s shape) add(e *jsonschema.ValidationError) {
 // addAnyOf tells what is wrong with a value that may be one of several things.
 func (s shape) addAnyOf(at string, e *jsonschema.ValidationError) {
 	if at == "nats.auth" {
-		s.addf(at, authWords)
+		s.addAuth(at, e)
 		return
 	}
 	// Of the two forms of a vendor's setting, a map was meant to be the second: where a secret is.
@@ -142,13 +142,18 @@ func (s shape) words(e *jsonschema.ValidationError) string {
 	case *kind.Enum:
 		return enumWords(k)
 	case *kind.Pattern:
+		if k.Want == nkeyPattern {
+			// It may be the seed, which is a secret.
+			return nkeyWords
+		}
 		if words := patternWords(k.Want); words != "" {
 			return fmt.Sprintf("%q will not do: it %s", k.Got, words)
 		}
 		return fmt.Sprintf("%q will not do: it is of the form %s", k.Got, k.Want)
 	case *kind.MinLength:
 		if k.Got == 0 {
-			return "is empty" + missingWords(e.InstanceLocation[len(e.InstanceLocation)-1])
+			last := len(e.InstanceLocation) - 1
+			return "is empty" + missingWords(place(s.at, e.InstanceLocation[:last]), e.InstanceLocation[last])
 		}
 	case *kind.MinItems:
 		if k.Got == 0 {
@@ -224,7 +229,10 @@ func typeName(t string) string {
 }
 
 // missingWords says what to do about a setting that must be there.
-func missingWords(name string) string {
+func missingWords(at, name string) string {
+	if strings.HasPrefix(at, "nats.auth.") {
+		return serviceWords(name)
+	}
 	switch name {
 	case "data_dir":
 		return ": name a folder that belongs to this esignd alone"
@@ -265,7 +273,7 @@ func find(schema *jsonschema.Schema, name, at string) []string {
 // known lists the properties of the object at a place in the schema.
 func known(schema *jsonschema.Schema, location []string) []string {
 	for _, part := range location {
-		if schema = target(schema); schema == nil {
+		if schema = group(schema); schema == nil {
 			return nil
 		}
 		if next, ok := schema.Properties[part]; ok {
@@ -276,10 +284,24 @@ func known(schema *jsonschema.Schema, location []string) []string {
 			return names(secretOf(schema).Properties)
 		}
 	}
-	if schema = target(schema); schema == nil {
+	if schema = group(schema); schema == nil {
 		return nil
 	}
 	return names(schema.Properties)
+}
+
+// group follows references to a group of settings, which may be one of the forms that a setting has.
+func group(schema *jsonschema.Schema) *jsonschema.Schema {
+	schema = target(schema)
+	if schema == nil || len(schema.Properties) > 0 {
+		return schema
+	}
+	for _, form := range schema.AnyOf {
+		if len(form.Properties) > 0 {
+			return form
+		}
+	}
+	return schema
 }
 
 // target follows a reference.

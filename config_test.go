@@ -199,6 +199,21 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 	}
 }
 
+func TestServicesAreRead(t *testing.T) {
+	cfg, err := load(t, services("name: a, tenant: t, nkeys: ["+nkey+"]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []esignd.Service{{Name: "a", Tenant: "t", Role: "caller", NKeys: []string{nkey}}}
+	if diff := cmp.Diff(want, cfg.NATS.Services); diff != "" || cfg.NATS.Auth != esignd.AuthServices {
+		t.Errorf("auth %q, services -want +got:\n%s", cfg.NATS.Auth, diff)
+	}
+	made := esignd.Config{DataDir: "d", NATS: esignd.NATS{Listen: "0.0.0.0:4222", Services: want}}
+	if err := made.Validate(); err != nil {
+		t.Errorf("made in Go: %v", err)
+	}
+}
+
 func TestSecretsComeFromFiles(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) string {
@@ -278,12 +293,15 @@ func TestValidateChecksAConfigMadeInGo(t *testing.T) {
 	}{
 		"name":     {func(c *esignd.Config) { c.Clients[0].Name = "a b" }, `  clients[0].name: "a b" will not do: it takes letters, digits, _ and -, and at most 64 of them`},
 		"no name":  {func(c *esignd.Config) { c.Clients[0].Name = "" }, `  clients[0].name: is missing: a client has a name of its own, which services ask by`},
-		"services": {func(c *esignd.Config) { c.NATS.Auth = "services" }, `  nats.auth: services are not built in this version; say none and listen on loopback, or use an external NATS server (nats.url) with its own permissions`},
-		"auth":     {func(c *esignd.Config) { c.NATS.Auth = "all" }, `  nats.auth: say none, which lets every program on this machine ask for tokens`},
-		"policy":   {func(c *esignd.Config) { c.Clients[1].Policy = "later" }, `  clients[1].policy: "later" is not known; say eager or lazy`},
-		"tenants":  {func(c *esignd.Config) { c.Clients[1].Tenants = []string{} }, `  clients[1].tenants: is an empty list; name one, or leave the setting out for its default`},
-		"version":  {func(c *esignd.Config) { c.Version = "dev" }, `  Version: "dev" is not a semantic version such as 1.2.3`},
-		"secret":   {func(c *esignd.Config) { c.Clients[2].ClientSecret = core.Secret{} }, `  clients[2].client_secret: is missing: write {env: NAME} or {file: PATH}`},
+		"services": {func(c *esignd.Config) { c.NATS.Auth = esignd.AuthServices }, `  nats.auth.services: is an empty list; name one, or leave the setting out for its default`},
+		"both": {func(c *esignd.Config) {
+			c.NATS.Services = []esignd.Service{{Name: "a", Tenant: "t", NKeys: []string{nkey}}}
+		}, `  nats.auth: is none, which lets everybody in, and lists services; say one of them`},
+		"auth":    {func(c *esignd.Config) { c.NATS.Auth = "all" }, `  nats.auth: say none, which lets every program on this machine ask for tokens, or list services`},
+		"policy":  {func(c *esignd.Config) { c.Clients[1].Policy = "later" }, `  clients[1].policy: "later" is not known; say eager or lazy`},
+		"tenants": {func(c *esignd.Config) { c.Clients[1].Tenants = []string{} }, `  clients[1].tenants: is an empty list; name one, or leave the setting out for its default`},
+		"version": {func(c *esignd.Config) { c.Version = "dev" }, `  Version: "dev" is not a semantic version such as 1.2.3`},
+		"secret":  {func(c *esignd.Config) { c.Clients[2].ClientSecret = core.Secret{} }, `  clients[2].client_secret: is missing: write {env: NAME} or {file: PATH}`},
 	} {
 		bad := cfg
 		bad.Clients = slices.Clone(cfg.Clients)

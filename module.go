@@ -30,6 +30,7 @@ var Module = fx.Module("esignd",
 
 // Daemon is a daemon that is not wired into anything else.
 type Daemon struct {
+	cfg       Config
 	app       *fx.App
 	telemetry *telemetry.Telemetry
 	bus       *bus.Bus
@@ -42,7 +43,7 @@ func New(cfg Config) (*Daemon, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
-	d := &Daemon{}
+	d := &Daemon{cfg: cfg.withDefaults()}
 	d.app = fx.New(
 		// Telemetry comes first and alone, so that it can be ended when another part cannot be made.
 		fx.Supply(cfg), fx.Module("telemetry", fx.Populate(&d.telemetry)), Module, fx.Populate(&d.bus, &d.web),
@@ -118,6 +119,10 @@ func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger) (*bus.Bus, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.NATS.URL == "" && !loopback(cfg.NATS.Listen) {
+		log.Warn("nats.listen can be reached from the network, and tokens go over it in the clear: listen on a loopback "+
+			"address, keep the network to the services, or use an external NATS server with TLS", "listen", cfg.NATS.Listen)
+	}
 	lc.Append(fx.StartStopHook(b.Start, b.Close))
 	return b, nil
 }
@@ -125,7 +130,8 @@ func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger) (*bus.Bus, error) {
 // bus returns what the configuration says of NATS, records and keys.
 func (c Config) bus(log *slog.Logger) bus.Config {
 	return bus.Config{
-		DataDir: c.DataDir, URL: string(c.NATS.URL), Listen: c.NATS.Listen, Auth: bus.Auth{None: c.NATS.Auth == AuthNone},
+		DataDir: c.DataDir, URL: string(c.NATS.URL), Listen: c.NATS.Listen,
+		Auth:   bus.Auth{None: c.NATS.Auth == AuthNone, Callers: c.NATS.Callers()},
 		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, Credentials: c.NATS.Credentials,
 		TLS:  bus.TLS{CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key},
 		Keys: bus.Keys{Keyset: c.Keys.Keyset, Wrap: c.Keys.Wrap}, Logger: log,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/esignd/esignd"
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/bus/creds"
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
 )
@@ -17,16 +18,16 @@ import (
 // target says which daemon is asked, and for whom.
 type target struct {
 	Server string `default:"nats://127.0.0.1:4222" env:"ESIGND_SERVER" help:"URL of the NATS server."`
-	Tenant string `default:"default" env:"ESIGND_TENANT" help:"Whose grants."`
+	Tenant string `env:"ESIGND_TENANT" placeholder:"NAME" help:"Whose grants. Default: the tenant of --creds, else default."`
 	Prefix string `default:"esign" help:"First part of the subjects; nats.prefix of the daemon."`
-	Creds  string `type:"existingfile" placeholder:"FILE" help:"NATS credentials file."`
+	Creds  string `type:"existingfile" env:"ESIGND_CREDS" placeholder:"FILE" help:"What esignd creds new wrote, or a NATS credentials file."`
 	JSON   bool   `name:"json" help:"Print JSON, as it goes over NATS; an error too, on standard error."`
 }
 
 // Validate finds what would be a wrong command line with any daemon.
 func (t target) Validate() error {
 	switch {
-	case !wire.ValidToken(t.Tenant):
+	case t.Tenant != "" && !wire.ValidToken(t.Tenant):
 		return fmt.Errorf("--tenant: %q is not letters, digits, _ and -", t.Tenant)
 	case !wire.ValidPrefix(t.Prefix):
 		return fmt.Errorf("--prefix: %q is not letters, digits, _ and -, in parts with dots between them", t.Prefix)
@@ -37,7 +38,15 @@ func (t target) Validate() error {
 // ask connects, runs fn, and disconnects.
 func (t target) ask(ctx context.Context, fn func(*client.Client) error) error {
 	server := cmp.Or(t.Server, defaultServer) // the variable may be set and empty
-	c, closeConn, err := client.Dial(ctx, client.DialConfig{URL: server, Tenant: t.Tenant, Prefix: t.Prefix, Credentials: t.Creds, Name: "esignd-cli"})
+	var own creds.Credentials
+	if t.Creds != "" {
+		var err error
+		if own, err = creds.Read(t.Creds); err != nil {
+			return err
+		}
+	}
+	tenant := cmp.Or(t.Tenant, own.Tenant, defaultTenant)
+	c, closeConn, err := client.Dial(ctx, client.DialConfig{URL: server, Tenant: tenant, Prefix: t.Prefix, Credentials: t.Creds, Name: "esignd-cli"})
 	if err != nil {
 		err = noServer(server, err)
 	} else {
@@ -51,7 +60,10 @@ func (t target) ask(ctx context.Context, fn func(*client.Client) error) error {
 	return err
 }
 
-const defaultServer = "nats://127.0.0.1:4222"
+const (
+	defaultServer = "nats://127.0.0.1:4222"
+	defaultTenant = "default"
+)
 
 // reasonNoServer is the reason of the error that says that there is nobody to ask.
 const reasonNoServer = "no_server"

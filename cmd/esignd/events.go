@@ -18,7 +18,7 @@ type eventsCommand struct {
 
 func (c eventsCommand) Run(ctx context.Context, s streams) error {
 	return c.ask(ctx, func(cl *client.Client) error {
-		_, _ = fmt.Fprintf(s.err, "events of tenant %s; Ctrl-C stops\n", c.Tenant)
+		_, _ = fmt.Fprintf(s.err, "events of tenant %s; Ctrl-C stops\n", cl.Tenant())
 		cfg := client.WatchConfig{}
 		for _, t := range c.Type {
 			cfg.Types = append(cfg.Types, client.EventType(t))

@@ -20,18 +20,20 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Serve   serveCommand   `cmd:"" help:"Run the daemon."`
-	Check   checkCommand   `cmd:"" help:"Check a configuration, its secrets, plugins and vendor settings, and say what is wrong."`
-	Dev     devCommand     `cmd:"" help:"Run the whole system on this machine, with sandbox vendors."`
-	Connect connectCommand `cmd:"" help:"Print the URL at which an account's owner connects it."`
-	Token   tokenCommands  `cmd:"" help:"Get, refresh or revoke a token."`
-	Grants  grantsCommands `cmd:"" help:"List, show, import or forget grants."`
-	Events  eventsCommand  `cmd:"" help:"Follow the events of a tenant."`
-	Keys    keysCommands   `cmd:"" help:"Show, rotate or wrap anew the keys that seal what is stored."`
-	Backup  backupCommand  `cmd:"" help:"Write all records to one sealed file, of a daemon that runs or is stopped."`
-	Restore restoreCommand `cmd:"" help:"Put the records of a backup into a stopped daemon, or an external NATS server."`
-	Grow    growCommand    `cmd:"" help:"Move the records of a stopped daemon from its embedded NATS server to a cluster."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve       serveCommand       `cmd:"" help:"Run the daemon."`
+	Check       checkCommand       `cmd:"" help:"Check a configuration, its secrets, plugins and vendor settings, and say what is wrong."`
+	Dev         devCommand         `cmd:"" help:"Run the whole system on this machine, with sandbox vendors."`
+	Connect     connectCommand     `cmd:"" help:"Print the URL at which an account's owner connects it."`
+	Token       tokenCommands      `cmd:"" help:"Get, refresh or revoke a token."`
+	Grants      grantsCommands     `cmd:"" help:"List, show, import or forget grants."`
+	Events      eventsCommand      `cmd:"" help:"Follow the events of a tenant."`
+	Keys        keysCommands       `cmd:"" help:"Show, rotate or wrap anew the keys that seal what is stored."`
+	Backup      backupCommand      `cmd:"" help:"Write all records to one sealed file, of a daemon that runs or is stopped."`
+	Restore     restoreCommand     `cmd:"" help:"Put the records of a backup into a stopped daemon, or an external NATS server."`
+	Grow        growCommand        `cmd:"" help:"Move the records of a stopped daemon from its embedded NATS server to a cluster."`
+	Creds       credsCommands      `cmd:"" help:"Make what a service proves itself to NATS with."`
+	Permissions permissionsCommand `cmd:"" help:"Print what an external nats-server's configuration needs, so that the services of nats.auth may connect."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/esignd/esignd"
@@ -29,10 +31,44 @@ func (c serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return runDaemon(ctx, cfg, nil)
+	// Before the start, since the signal ends a process that does not take it.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	return runDaemon(ctx, cfg, func(ctx context.Context, d *esignd.Daemon) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-hup:
+				c.reload(ctx, d)
+			}
+		}
+	})
 }
 
-// runDaemon runs a daemon until ctx ends. ready is called once tokens can be asked for, with the daemon's own context.
+// reload reads the configuration again. What is wrong with it is told, and the daemon goes on with what it has.
+func (c serveCommand) reload(ctx context.Context, d *esignd.Daemon) {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	log := d.Logger().With("config", c.Config)
+	cfg, err := esignd.LoadConfig(c.Config, os.Environ())
+	if err != nil {
+		log.Error("the configuration was not read again", "error", err)
+		return
+	}
+	restart, err := d.Reload(ctx, cfg)
+	if err != nil {
+		log.Error("the configuration was not taken", "error", err)
+		return
+	}
+	if len(restart) > 0 {
+		log.Warn("other settings than nats.auth.services changed as well: restart esignd for them", "settings", restart)
+	}
+	log.Info("the configuration was read again", "services", len(cfg.NATS.Services))
+}
+
+// runDaemon runs a daemon until ready returns, which is called once tokens can be asked for.
 func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Context, *esignd.Daemon) error) error {
 	d, err := esignd.New(cfg)
 	if err != nil {
@@ -44,11 +80,7 @@ func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Contex
 		return fmt.Errorf("start: %w", err)
 	}
 	d.Logger().Info("esignd is ready", "nats", d.NATSURL(), "public", d.PublicURL(), "admin", d.AdminURL(), "version", esignd.Version)
-	if ready != nil {
-		err = ready(ctx, d)
-	} else {
-		<-ctx.Done()
-	}
+	err = ready(ctx, d)
 	// The signal has ended ctx; stopping has a time of its own.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
