@@ -37,6 +37,7 @@ type Options struct {
 	ReturnTo string
 	NATS     *External // nil: the embedded server
 	DataDir  string    // empty: a new folder
+	Auth     string    // nats.auth, in YAML; empty: none, and nothing with an external server
 }
 
 // External is a NATS server, or cluster, that is not the daemon's.
@@ -44,7 +45,8 @@ type External struct {
 	URL      string
 	Replicas int
 	// Keyset is a file that replicas share; the first to start makes it.
-	Keyset string
+	Keyset      string
+	Credentials string
 }
 
 // wrapKey wraps the keysets of tests.
@@ -86,9 +88,10 @@ func (d *Daemon) Write(o Options) {
 	var b strings.Builder
 	_, _ = fmt.Fprintf(&b, "data_dir: %s\n", d.DataDir)
 	if e := o.NATS; e == nil {
-		_, _ = fmt.Fprintf(&b, "nats: {listen: %q, auth: none}\n", d.NATS)
+		_, _ = fmt.Fprintf(&b, "nats: {listen: %q, auth: %s}\n", d.NATS, cmp.Or(o.Auth, "none"))
 	} else {
-		_, _ = fmt.Fprintf(&b, "nats: {url: %q, replicas: %d}\nkeys: {keyset: %q, wrap: {env: WRAP_KEY}}\n", e.URL, max(e.Replicas, 1), e.Keyset)
+		_, _ = fmt.Fprintf(&b, "nats: {url: %q, replicas: %d, credentials: %q, auth: %s}\nkeys: {keyset: %q, wrap: {env: WRAP_KEY}}\n",
+			e.URL, max(e.Replicas, 1), e.Credentials, cmp.Or(o.Auth, "null"), e.Keyset)
 	}
 	_, _ = fmt.Fprintf(&b, "http:\n  listen: %q\n  admin: %q\n  public_url: http://%s\n", d.Public, d.Admin, d.Public)
 	if o.ReturnTo != "" {

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 const natsServer = "nats-server"
@@ -95,6 +97,27 @@ func (s *NATSServer) write(more string) {
 	if err := os.WriteFile(s.Config, []byte(conf), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// Reload writes the configuration with more in place of what was added before, and has the server read it, twice: it
+// takes that many to let new accounts use what they import.
+func (s *NATSServer) Reload(more string) {
+	s.t.Helper()
+	s.write(more)
+	for range 2 {
+		before := s.loaded()
+		s.Signal(syscall.SIGHUP)
+		Await(s.t, 20*time.Second, s.name+" reads its configuration again", func() bool { return s.loaded() != before })
+	}
+}
+
+// loaded returns when the server read its configuration.
+func (s *NATSServer) loaded() string {
+	var varz struct {
+		At string `json:"config_load_time"`
+	}
+	s.monitor("/varz", &varz)
+	return varz.At
 }
 
 // URL is where clients connect.
