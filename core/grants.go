@@ -77,19 +77,22 @@ func (m *Manager) write(ctx context.Context, g *grant) (*entry, error) {
 // to be written.
 func (m *Manager) change(ctx context.Context, id string, change func(e *entry, g *grant) (bool, error)) (*entry, error) {
 	e, err := m.load(ctx, id)
-	for err == nil {
+	for current := false; err == nil; current = true {
 		g := e.edit()
 		do, cerr := change(e, g)
-		if cerr != nil || !do {
+		if current && (cerr != nil || !do) {
 			return e, cerr
 		}
-		written, werr := m.write(ctx, g)
-		if werr == nil {
-			return written, nil
+		if cerr == nil && do {
+			written, werr := m.write(ctx, g)
+			if werr == nil {
+				return written, nil
+			}
+			if !errors.Is(werr, ErrConflict) {
+				return nil, werr
+			}
 		}
-		if !errors.Is(werr, ErrConflict) {
-			return nil, werr
-		}
+		// What is in memory may be behind: that there is nothing to do, only the store can say.
 		e, err = m.read(ctx, id)
 	}
 	return nil, err

@@ -158,7 +158,7 @@ func (m *Manager) checkImport(ctx context.Context, r ImportRequest) (*target, er
 		return nil, FieldErrorf("expires_at", "has passed; leave access_token out, and esignd gets a new one")
 	}
 	t := &target{id: GrantID(r.Tenant, cl.Name, r.Account), tenant: r.Tenant, account: r.Account, client: cl}
-	e, err := m.load(ctx, t.id)
+	e, err := m.read(ctx, t.id) // what is in memory may be behind
 	if err != nil && !errors.Is(err, ErrNoRecord) {
 		return nil, m.storeError(ctx, err)
 	}

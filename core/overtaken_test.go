@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,6 +119,60 @@ func TestImportThatIsRefusedAtTheEndLeavesNoTokenBehind(t *testing.T) {
 		}
 		if w.token().Generation != 1 || w.vendor.revokes != 1 || len(w.vendor.refresh) != 1 {
 			t.Errorf("generation %d, %d revocations, %d live refresh tokens; want 1 of each", w.token().Generation, w.vendor.revokes, len(w.vendor.refresh))
+		}
+	})
+}
+
+// lateStore is a store whose watch can be held.
+type lateStore struct {
+	core.Store
+	held atomic.Pointer[chan struct{}]
+}
+
+func (s *lateStore) hold() (release func()) {
+	c := make(chan struct{})
+	s.held.Store(&c)
+	return func() { close(c) }
+}
+
+func (s *lateStore) Watch(ctx context.Context, fn func(core.Update)) error {
+	return s.Store.Watch(ctx, func(u core.Update) {
+		if c := s.held.Load(); c != nil {
+			<-*c
+		}
+		fn(u)
+	})
+}
+
+// A replica has not heard yet that a grant which was revoked is active again. What it is asked to revoke must not be left
+// active because it is thought to be revoked already.
+func TestRevocationOfANewConsentThatWasNotHeardOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := core.NewMemoryStore()
+		w := newWorld(t, lazy, func(c *core.Config) { c.Store = inner })
+		defer w.close()
+		late := &lateStore{Store: inner}
+		w.cfg.Store = late
+		other := w.another()
+		w.imported()
+		if _, err := w.m.Revoke(t.Context(), w.sel(), ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		release := late.hold()
+		defer release()
+		sel := w.sel()
+		if _, err := w.m.Import(t.Context(), core.ImportRequest{
+			Tenant: sel.Tenant, Client: sel.Client, Account: sel.Account, RefreshToken: core.NewSecret("another"),
+			AccessToken: core.NewSecret("another access token"), ExpiresAt: time.Now().Add(time.Hour),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := other.Revoke(t.Context(), sel, ""); err != nil || info.State != core.Revoked {
+			t.Errorf("the revocation: %v, %v", info.State, err)
+		}
+		if info, err := w.m.Grant(t.Context(), sel); err != nil || info.State != core.Revoked {
+			t.Errorf("after a revocation that was answered: %v, %v", info.State, err)
 		}
 	})
 }
