@@ -18,7 +18,7 @@ import (
 )
 
 // callsAtOnce is how many calls to one vendor a replica has under way at most, as docs/scaling.md says.
-const callsAtOnce = 32
+const callsAtOnce = 64
 
 // claimSettled is what a replica logs that settles another's claim.
 const claimSettled = "a claim whose owner is gone was settled"
