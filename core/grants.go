@@ -268,6 +268,8 @@ func (m *Manager) nextAttempt(e *entry) time.Time {
 		return m.now().Add(held)
 	case g.Failures.Count == 0:
 		return time.Time{}
+	case cl.Policy == Lazy && !m.lastTryOnly(g, cl, md):
+		return m.now().Add(max(0, m.until(g.Failures.Next))) // whoever asks is what it waits for
 	case planned && m.until(g.Failures.Next) < wait:
 		return m.now().Add(wait) // it is not due before
 	case planned && m.until(g.Failures.Next) <= 0:
