@@ -171,6 +171,7 @@ func TestRevocationOfANewConsentThatWasNotHeardOf(t *testing.T) {
 		if info, err := other.Revoke(t.Context(), sel, ""); err != nil || info.State != core.Revoked {
 			t.Errorf("the revocation: %v, %v", info.State, err)
 		}
+		synctest.Wait() // until the first hears of it
 		if info, err := w.m.Grant(t.Context(), sel); err != nil || info.State != core.Revoked {
 			t.Errorf("after a revocation that was answered: %v, %v", info.State, err)
 		}
