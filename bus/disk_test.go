@@ -4,6 +4,8 @@ package bus
 
 import (
 	"context"
+	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,8 +14,16 @@ import (
 	"github.com/esignd/esignd/core"
 )
 
-// The limit on the size of files makes every write fail, as a full disk does, while reads go on.
+// inProcessWithoutWrites says to a test binary that it is the process whose writes are made to fail.
+const inProcessWithoutWrites = "BUS_TEST_WITHOUT_WRITES"
+
+// The limit on the size of files makes every write fail, as a full disk does, while reads go on. It is a limit of the
+// whole process, so the test runs in one of its own: go test writes a log of its own from this one.
 func TestServerThatTakesNoWritesIsNotReady(t *testing.T) {
+	if os.Getenv(inProcessWithoutWrites) == "" {
+		runInProcessOfItsOwn(t, inProcessWithoutWrites)
+		return
+	}
 	dir := t.TempDir()
 	b := openBus(t, embeddedConfig(dir))
 	put(t, b.Store(), core.Record{Key: "grant.before", Public: []byte(`{}`)})
@@ -38,6 +48,21 @@ func TestServerThatTakesNoWritesIsNotReady(t *testing.T) {
 	put(t, again.Store(), core.Record{Key: "grant.after", Public: []byte(`{}`)})
 	if err := again.Ready(); err != nil {
 		t.Errorf("started again: %v", err)
+	}
+}
+
+// runInProcessOfItsOwn runs this test again, alone in a new process that has the variable set.
+func runInProcessOfItsOwn(t *testing.T, variable string) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
+	again.Env = append(os.Environ(), variable+"=1")
+	out, err := again.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("in a process of its own: %v\n%s", err, out)
 	}
 }
 
