@@ -44,6 +44,9 @@ func commands(b *bus.Bus) http.Handler {
 	mux.Handle("POST "+pathKeysDrop, control.Handle(func(ctx context.Context, _ nothing) (bus.KeyStatus, error) {
 		return b.DropKeys(ctx)
 	}))
+	mux.Handle("POST "+pathExamine, control.Handle(func(ctx context.Context, _ nothing) ([]bus.Finding, error) {
+		return b.Examine(ctx)
+	}))
 	mux.Handle("POST "+pathBackup, control.Stream(b.Backup))
 	return mux
 }

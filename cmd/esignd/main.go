@@ -22,6 +22,7 @@ import (
 type cli struct {
 	Serve       serveCommand       `cmd:"" help:"Run the daemon."`
 	Check       checkCommand       `cmd:"" help:"Check a configuration, its secrets, plugins and vendor settings, and say what is wrong."`
+	Doctor      doctorCommand      `cmd:"" help:"Look at configuration, disk, keys, NATS, plugins, vendors and addresses, and say what to do about each finding."`
 	Dev         devCommand         `cmd:"" help:"Run the whole system on this machine, with sandbox vendors."`
 	Connect     connectCommand     `cmd:"" help:"Print the URL at which an account's owner connects it."`
 	Token       tokenCommands      `cmd:"" help:"Get, refresh or revoke a token."`
