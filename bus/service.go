@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
@@ -74,6 +75,7 @@ type Service struct {
 	cfg       ServiceConfig
 	log       *slog.Logger
 	tracer    trace.Tracer
+	untraced  bool // no span is recorded
 	endpoints []*endpoint
 	sealKey   wire.CurveKey // seals answers; as old as the Service
 	pending   *semaphore.Weighted
@@ -128,6 +130,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 		pending:  semaphore.NewWeighted(int64(cfg.Pending)),
 		complain: rate.Sometimes{First: 1, Interval: time.Minute},
 	}
+	_, s.untraced = cfg.TracerProvider.(noop.TracerProvider)
 	s.endpoints = s.table()
 	for _, e := range s.endpoints {
 		e.template = wire.APISubject(cfg.Prefix, "{tenant}", e.name)

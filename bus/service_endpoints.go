@@ -30,7 +30,7 @@ type job func(context.Context) (any, error)
 func (s *Service) table() []*endpoint {
 	m := s.cfg.Manager
 	return []*endpoint{
-		{name: wire.TokenGet, quick: cachedToken(m), read: reader(func(ctx context.Context, tenant string, r wire.TokenGetRequest) (any, error) {
+		{name: wire.TokenGet, quick: newQuickTokens(m).answer, read: reader(func(ctx context.Context, tenant string, r wire.TokenGetRequest) (any, error) {
 			return token(m.Token(ctx, r.Core(tenant), r.Duration()))
 		})},
 		{name: wire.TokenRefresh, read: reader(func(ctx context.Context, tenant string, r wire.Selector) (any, error) {
@@ -80,21 +80,6 @@ func reader[R wire.Request](run func(ctx context.Context, tenant string, r R) (a
 			return nil, err
 		}
 		return func(ctx context.Context) (any, error) { return run(ctx, tenant, r) }, nil
-	}
-}
-
-// cachedToken answers token.get from memory.
-func cachedToken(m *core.Manager) func([]byte, string, []byte) ([]byte, bool) {
-	return func(b []byte, tenant string, data []byte) ([]byte, bool) {
-		r, ok := wire.QuickTokenGet(data)
-		if !ok {
-			return b, false
-		}
-		t, ok := m.CachedToken(r.Core(tenant), r.Duration())
-		if !ok {
-			return b, false
-		}
-		return wire.AppendToken(b, t), true
 	}
 }
 

@@ -37,7 +37,16 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 	if !s.mayAnswer(e, m.Reply(), tenant) {
 		return
 	}
-	r := &request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply()}
+	sealTo, sealErr := wire.SealTo(m.Headers())
+	if err == nil {
+		err = sealErr
+	}
+	// Sealing takes longer than all the rest: it is not done on the goroutine that all requests go through.
+	quick := e.quick != nil && err == nil && sealTo == ""
+	if quick && s.untraced && s.takeQuickly(conn, e, tenant, m.Reply(), m.Data()) {
+		return
+	}
+	r := &request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply(), sealTo: sealTo}
 	ctx := r.trace(m)
 	kept := false
 	defer func() {
@@ -48,23 +57,12 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 			r.span.End()
 		}
 	}()
-	sealTo, sealErr := wire.SealTo(m.Headers())
-	r.sealTo = sealTo
-	if err == nil {
-		err = sealErr
-	}
 	if err != nil {
 		r.fail(ctx, err)
 		return
 	}
-	// Sealing takes longer than all the rest: it is not done on the goroutine that all requests go through.
-	if e.quick != nil && r.sealTo == "" {
-		var ok bool
-		if e.space, ok = e.quick(e.space[:0], tenant, m.Data()); ok {
-			e.count.cached.Add(1)
-			r.send(ctx, nil, e.space) // nats.go copies it
-			return
-		}
+	if quick && !s.untraced && r.quickly(ctx, m.Data()) {
+		return
 	}
 	j, err := e.read(tenant, m.Data())
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/core"
@@ -145,7 +146,7 @@ func startDaemon(t *testing.T, b *Bus, change func(*ServiceConfig)) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeIn(t, 10*time.Second, d.manager.Close) })
-	cfg := ServiceConfig{Conn: b.Conn, Manager: d.manager, Logger: quiet()}
+	cfg := ServiceConfig{Conn: b.Conn, Manager: d.manager, Logger: quiet(), TracerProvider: noop.NewTracerProvider()}
 	if change != nil {
 		change(&cfg)
 	}

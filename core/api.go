@@ -28,7 +28,7 @@ type Token struct {
 	TokenType   string
 	ExpiresAt   time.Time
 	ExpiresIn   time.Duration // whole seconds, at least one
-	Scope       []string
+	Scope       []string      // shared with other callers: not to be written to
 	APIBaseURL  string
 	Generation  uint64
 	Warnings    []Warning

@@ -109,7 +109,7 @@ func (e *entry) token() Token {
 	t := Token{
 		Grant: g.ID, Tenant: g.Tenant, Client: g.Client, Vendor: g.Vendor, Account: g.Account,
 		AccessToken: g.tokens.Access, TokenType: g.TokenType, ExpiresAt: g.expiresAt(),
-		ExpiresIn: e.left().Truncate(time.Second), Scope: slices.Clone(g.Scope), APIBaseURL: g.APIBaseURL,
+		ExpiresIn: e.left().Truncate(time.Second), Scope: slices.Clip(g.Scope), APIBaseURL: g.APIBaseURL,
 		Generation: g.Generation,
 	}
 	if g.doubtful() {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -124,6 +125,40 @@ func (q *quick) seconds() (n int64) {
 
 // AppendToken appends what json.Marshal makes of TokenOf(t).
 func AppendToken(b []byte, t core.Token) []byte {
+	return appendAfter(appendSeconds(appendBefore(b, t), t), t)
+}
+
+// TokenText keeps the text of one token, of which only the seconds that are left change from one reply to the next. The
+// zero value keeps none. It is not for concurrent use.
+type TokenText struct {
+	of     core.Token
+	text   []byte
+	before int // of text, the part before the seconds
+}
+
+// AppendTo appends what AppendToken does. It writes the text anew where t is not the token that it keeps.
+func (x *TokenText) AppendTo(b []byte, t core.Token) []byte {
+	if len(x.text) == 0 || !sameText(x.of, t) {
+		x.text = appendBefore(x.text[:0], t)
+		x.before = len(x.text)
+		x.text = appendAfter(x.text, t)
+		x.of = t
+	}
+	b = appendSeconds(append(b, x.text[:x.before]...), t)
+	return append(b, x.text[x.before:]...)
+}
+
+// Size is how many bytes are kept.
+func (x *TokenText) Size() int { return cap(x.text) }
+
+// sameText reports whether two tokens are written alike, but for the seconds.
+func sameText(a, b core.Token) bool {
+	return a.Generation == b.Generation && a.Grant == b.Grant && a.Tenant == b.Tenant && a.Client == b.Client && a.Vendor == b.Vendor &&
+		a.Account == b.Account && a.AccessToken.Reveal() == b.AccessToken.Reveal() && a.TokenType == b.TokenType &&
+		a.ExpiresAt.Equal(b.ExpiresAt) && a.APIBaseURL == b.APIBaseURL && slices.Equal(a.Scope, b.Scope) && slices.Equal(a.Warnings, b.Warnings)
+}
+
+func appendBefore(b []byte, t core.Token) []byte {
 	b = appendText(append(b, `{"grant":`...), t.Grant)
 	b = appendText(append(b, `,"tenant":`...), t.Tenant)
 	b = appendText(append(b, `,"client":`...), t.Client)
@@ -133,7 +168,14 @@ func AppendToken(b []byte, t core.Token) []byte {
 	b = appendText(append(b, `,"token_type":`...), t.TokenType)
 	b = append(b, `,"expires_at":"`...)
 	b = t.ExpiresAt.UTC().Truncate(time.Second).AppendFormat(b, time.RFC3339)
-	b = strconv.AppendInt(append(b, `","expires_in":`...), int64(t.ExpiresIn/time.Second), 10)
+	return append(b, `","expires_in":`...)
+}
+
+func appendSeconds(b []byte, t core.Token) []byte {
+	return strconv.AppendInt(b, int64(t.ExpiresIn/time.Second), 10)
+}
+
+func appendAfter(b []byte, t core.Token) []byte {
 	b = append(b, `,"scope":`...)
 	if len(t.Scope) == 1 {
 		b = appendText(b, t.Scope[0])

@@ -69,3 +69,29 @@ func TestTokensAreWrittenAsTheirMessages(t *testing.T) {
 		}
 	})
 }
+
+// What a TokenText keeps never shows: whatever token came before, the next is written as it is.
+func TestTokenTextsAreOfTheTokenThatIsWritten(t *testing.T) {
+	one := core.Token{
+		Grant: "g", Tenant: "t", Client: "c", Vendor: "v", Account: "a", AccessToken: core.NewSecret("at"), TokenType: "Bearer",
+		ExpiresAt: time.Unix(1_800_000_000, 0), ExpiresIn: 90 * time.Second, Scope: []string{"s"}, APIBaseURL: "u", Generation: 1,
+	}
+	changes := map[string]func(*core.Token){
+		"nothing": func(*core.Token) {}, "seconds": func(t *core.Token) { t.ExpiresIn -= time.Second }, "grant": func(t *core.Token) { t.Grant = "h" },
+		"tenant": func(t *core.Token) { t.Tenant = "u" }, "client": func(t *core.Token) { t.Client = "d" }, "vendor": func(t *core.Token) { t.Vendor = "w" },
+		"account": func(t *core.Token) { t.Account = "b" }, "token": func(t *core.Token) { t.AccessToken = core.NewSecret("bu") },
+		"type": func(t *core.Token) { t.TokenType = "MAC" }, "end": func(t *core.Token) { t.ExpiresAt = t.ExpiresAt.Add(time.Second) },
+		"scope": func(t *core.Token) { t.Scope = []string{"s", "r"} }, "address": func(t *core.Token) { t.APIBaseURL = "x" },
+		"generation": func(t *core.Token) { t.Generation++ }, "warning": func(t *core.Token) { t.Warnings = []core.Warning{core.WarnMinTTLUnmet} },
+	}
+	for name, change := range changes {
+		other := one
+		change(&other)
+		var text wire.TokenText
+		for i, tok := range []core.Token{one, other, other, one} {
+			if got, want := string(text.AppendTo(nil, tok)), string(wire.AppendToken(nil, tok)); got != want {
+				t.Errorf("another %s, %d: got\n%s\nwant\n%s", name, i, got, want)
+			}
+		}
+	}
+}
