@@ -215,12 +215,8 @@ func (w *watch) poll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	asked := time.Now()
-	var newest uint64
-	m, err := w.ses.records.GetLastMsgForSubject(ctx, recordPrefix+">")
-	switch {
-	case err == nil:
-		newest = m.Sequence
-	case !errors.Is(err, jetstream.ErrMsgNotFound):
+	newest, err := w.newest(ctx)
+	if err != nil {
 		return nil
 	}
 	if w.fresh == nothingFresh || time.Since(w.contact) > contactAge {
@@ -236,6 +232,26 @@ func (w *watch) poll(ctx context.Context) error {
 		return errBehind
 	}
 	return nil
+}
+
+// newest asks the leader for the sequence of its newest message. That nothing came after what was seen it knows at once;
+// which the newest is, it finds by looking at every subject there is.
+func (w *watch) newest(ctx context.Context) (uint64, error) {
+	_, err := w.ses.records.GetMsg(ctx, w.seen+1, jetstream.WithGetMsgSubject(recordPrefix+">"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return w.seen, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	m, err := w.ses.records.GetLastMsgForSubject(ctx, recordPrefix+">")
+	if errors.Is(err, jetstream.ErrMsgNotFound) { // it was the only one, and has just gone
+		return w.seen, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return m.Sequence, nil
 }
 
 // caughtUp says that everything was told that the leader had when it was last asked.
