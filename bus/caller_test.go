@@ -1,10 +1,6 @@
 package bus
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -15,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/bus/creds"
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -90,140 +85,6 @@ func TestRolesMayUseTheirEndpoints(t *testing.T) {
 				nc.wantRefusal(t, c.Name+" asks on "+subject)
 			}
 		}
-	}
-}
-
-func TestServicesHearTheirTenantsEventsAndNothingElse(t *testing.T) {
-	g := openGuests(t)
-	if nc, err := nats.Connect(g.ClientURL()); err == nil {
-		nc.Close()
-		t.Error("a stranger was let in")
-	}
-	heard := map[string]*nats.Subscription{}
-	for _, c := range g.callers {
-		nc := dialDenied(t, g.Bus, g.proofs[c.Name].Options()...)
-		own, other := "default", "other"
-		if c.Tenant == "other" {
-			own, other = other, own
-		}
-		for _, subject := range []string{
-			">", "*.>", "esign.>", "esign.api.>", "esign.event.>", "esign.event.*.>", "esign.event." + other + ".>", "_INBOX.>",
-			"_INBOX_" + other + "_signing.>", "_INBOX_" + own + "_x.>", "_R_.>", "$KV.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$SRV.>", "$SYS.>",
-			"esign.timer.>", "esign.api." + own + ".token.get",
-		} {
-			if _, err := nc.SubscribeSync(subject); err != nil {
-				t.Fatal(err)
-			}
-			nc.wantRefusal(t, c.Name+" subscribes to "+subject)
-		}
-		for _, subject := range []string{
-			"esign.event." + own + ".token.issued.v.g", "esign.event." + other + ".token.issued.v.g", "$KV.ESIGN.grant.g", "esign.timer.at.v.g",
-			"$JS.API.INFO", "$JS.API.STREAM.INFO.ESIGN_EVENTS", "$JS.API.STREAM.MSG.GET.ESIGN_EVENTS", "$JS.API.DIRECT.GET.ESIGN_EVENTS.x",
-			"$JS.API.STREAM.PURGE.ESIGN_EVENTS", "$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.INFO.KV_ESIGN", "$JS.API.CONSUMER.LIST.ESIGN_EVENTS",
-			"$JS.API.CONSUMER.CREATE.ESIGN_EVENTS", "$JS.API.CONSUMER.CREATE.ESIGN_EVENTS.x", "$JS.API.CONSUMER.DURABLE.CREATE.ESIGN_EVENTS.x",
-			"$JS.API.CONSUMER.CREATE.ESIGN_EVENTS." + c.durable() + ".esign.event." + own + ".>",
-			"$JS.API.CONSUMER.DELETE.ESIGN_EVENTS." + c.durable(), "$JS.API.CONSUMER.MSG.NEXT.ESIGN_EVENTS.x", "$JS.API.CONSUMER.INFO.ESIGN_EVENTS.x",
-			"$JS.ACK.ESIGN_EVENTS.x.1.1.1.1.1", "$SRV.PING", "$SRV.INFO.esignd", "$SYS.REQ.USER.INFO", "_INBOX_" + own + "_x.y", "_R_.x", "anything",
-		} {
-			if err := nc.Publish(subject, nil); err != nil {
-				t.Fatal(err)
-			}
-			nc.wantRefusal(t, c.Name+" publishes on "+subject)
-		}
-		sub, err := nc.SubscribeSync("esign.event." + own + ".>")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		heard[c.Name] = sub
-	}
-	ctx := testContext(t)
-	mine, others := testEvent("e1"), testEvent("e2")
-	others.Tenant = "other"
-	for _, e := range []core.Event{mine, others} {
-		if err := g.Publisher().Publish(ctx, e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range g.callers {
-		m, err := heard[c.Name].NextMsg(5 * time.Second)
-		if err != nil || !strings.HasPrefix(m.Subject, "esign.event."+c.Tenant+".") {
-			t.Errorf("%s hears: %v", c.Name, err)
-		}
-		if n, _, err := heard[c.Name].Pending(); err != nil || n != 0 {
-			t.Errorf("%s hears %d more, %v", c.Name, n, err)
-		}
-	}
-}
-
-func TestServiceConsumesThroughTheConsumerThatIsMadeForIt(t *testing.T) {
-	g := openGuests(t)
-	ctx := testContext(t)
-	mine, others := testEvent("e1"), testEvent("e2")
-	others.Tenant = "other"
-	for _, e := range []core.Event{mine, others} {
-		if err := g.Publisher().Publish(ctx, e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	enough := errors.New("enough")
-	for _, c := range g.callers {
-		cl, closeConn, err := client.Dial(ctx, client.DialConfig{URL: g.ClientURL(), Credentials: g.proofs[c.Name].Path()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []client.Event
-		err = cl.Watch(ctx, client.WatchConfig{Durable: c.Name}, func(e client.Event) error {
-			got = append(got, e)
-			return enough
-		})
-		if !errors.Is(err, enough) || got[0].Tenant != c.Tenant {
-			t.Errorf("%s: %v, %v", c.Name, got, err)
-		}
-		if err := cl.Watch(ctx, client.WatchConfig{Durable: "x"}, nil); err == nil || !strings.Contains(err.Error(), "durable") {
-			t.Errorf("another durable: %v", err)
-		}
-		closeConn()
-	}
-}
-
-// A service without a durable hears what is published while it is connected.
-func TestServiceWatchesWithoutAConsumer(t *testing.T) {
-	g := openGuests(t)
-	ctx := testContext(t)
-	cl, closeConn, err := client.Dial(ctx, client.DialConfig{URL: g.ClientURL(), Credentials: g.proofs["watch"].Path()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeConn()
-	enough := errors.New("enough")
-	heard := make(chan client.Event, 16)
-	done := make(chan error, 1)
-	go func() {
-		done <- cl.Watch(ctx, client.WatchConfig{Types: []client.EventType{client.TokenRevoked}}, func(e client.Event) error {
-			heard <- e
-			return enough
-		})
-	}()
-	for n := 0; len(heard) == 0; n++ {
-		for _, typ := range []core.EventType{core.TokenIssued, core.TokenRevoked} {
-			e := testEvent(fmt.Sprint(typ, n))
-			e.Type = typ
-			if err := g.Publisher().Publish(ctx, e); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := <-done; !errors.Is(err, enough) {
-		t.Error(err)
-	}
-	if e := <-heard; e.Type != core.TokenRevoked {
-		t.Errorf("heard %s", e.Type)
-	}
-	if err := cl.Watch(ctx, client.WatchConfig{Since: time.Now()}, nil); err == nil || !strings.Contains(err.Error(), "Durable") {
-		t.Errorf("with a time to begin at: %v", err)
 	}
 }
 
@@ -320,62 +181,6 @@ func (g guests) lastSequences(t *testing.T) map[string]uint64 {
 	return seqs
 }
 
-// identify puts a service in the place of the daemon's that answers grant.get with who asks.
-func (d *daemon) identify(t *testing.T) {
-	t.Helper()
-	if err := d.service.Close(testContext(t)); err != nil {
-		t.Fatal(err)
-	}
-	s, err := NewService(ServiceConfig{Conn: d.Conn, Manager: d.manager, Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range s.endpoints {
-		e.read = func(string, []byte) (job, error) {
-			return func(ctx context.Context) (any, error) {
-				id, ok := IdentityOf(ctx)
-				if !ok {
-					return nil, errors.New("there is no identity")
-				}
-				return id, nil
-			}, nil
-		}
-	}
-	if err := s.Start(testContext(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { closeIn(t, 10*time.Second, s.Close) })
-}
-
-func askWho(t *testing.T, nc *nats.Conn, header nats.Header) Identity {
-	t.Helper()
-	m, err := nc.RequestMsg(&nats.Msg{Subject: "esign.api.default.grant.get", Header: header}, 5*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var id Identity
-	if err := json.Unmarshal(m.Data, &id); err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
-func TestRequestsTellWhoAsks(t *testing.T) {
-	forged := nats.Header{requestInfo: {`{"acc":"ESIGND_default_desk","user":"root"}`}}
-	g := openGuests(t)
-	startDaemon(t, g.Bus, nil).identify(t)
-	billing := g.proofs["billing"]
-	want := Identity{Tenant: "default", Service: "billing", Account: "ESIGND_default_billing", User: billing.NKey}
-	if got := askWho(t, dialOutside(t, g.Bus, billing.Options()...), forged); got != want {
-		t.Errorf("a service: %+v, want %+v", got, want)
-	}
-	anybody := openBus(t, embeddedConfig(t.TempDir()))
-	startDaemon(t, anybody, nil).identify(t)
-	if got := askWho(t, dialOutside(t, anybody), forged); got != (Identity{Tenant: "default"}) {
-		t.Errorf("anybody: %+v, want the tenant alone", got)
-	}
-}
-
 // TestSetCallersLeavesTheOthersAlone adds a service and removes one while another asks, hears and consumes.
 func TestSetCallersLeavesTheOthersAlone(t *testing.T) {
 	g := openGuests(t)
@@ -463,22 +268,4 @@ func TestSetCallersLeavesTheOthersAlone(t *testing.T) {
 	if err := g.SetCallers(ctx, nil); err == nil || !strings.Contains(err.Error(), "nats.auth") {
 		t.Errorf("nobody at all: %v", err)
 	}
-}
-
-func consumersOf(ctx context.Context, t *testing.T, b *Bus) []string {
-	t.Helper()
-	s, err := b.opened()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []string
-	names := s.events.ConsumerNames(ctx)
-	for name := range names.Name() {
-		list = append(list, name)
-	}
-	if names.Err() != nil {
-		t.Fatal(names.Err())
-	}
-	slices.Sort(list)
-	return list
 }
