@@ -65,7 +65,7 @@ func resolveSecret(ref any, env map[string]string, at string, p *problems) core.
 
 // readSecret reads a file that holds a secret and nothing else. The ends of lines after it do not belong to it.
 func readSecret(path string) (secret core.Secret, err error) {
-	info, err := os.Stat(path)
+	info, err := os.Stat(path) //nolint:gosec // the configuration names it
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return secret, fmt.Errorf("there is no file %s; make it, readable by esignd alone, or name another", path)
@@ -77,7 +77,7 @@ func readSecret(path string) (secret core.Secret, err error) {
 	case err == nil && info.Size() > maxSecret:
 		return secret, fmt.Errorf("the file %s is longer than a secret can be (64 KiB); is it the right one?", path)
 	}
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the configuration names it
 	if err != nil {
 		return secret, fmt.Errorf("the file cannot be read: %w; give it to the user that runs esignd", err)
 	}

@@ -11,7 +11,7 @@ type EventType string
 // The types of events.
 const (
 	TokenIssued                  EventType = "token.issued"
-	TokenExpiring                EventType = "token.expiring"
+	TokenExpiring                EventType = "token.expiring" //nolint:gosec // a name, no credential
 	TokenRevoked                 EventType = "token.revoked"
 	TokenRefreshFailed           EventType = "token.refresh_failed"
 	GrantReauthorizationRequired EventType = "grant.reauthorization_required"

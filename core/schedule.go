@@ -30,7 +30,7 @@ var consentNotices = []int{30, 7, 1}
 func expiringAt(g *grant) time.Duration {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(g.ID))
-	_, _ = h.Write([]byte{byte(g.Generation), byte(g.Generation >> 8), byte(g.Generation >> 16)})
+	_, _ = h.Write([]byte{byte(g.Generation), byte(g.Generation >> 8), byte(g.Generation >> 16)}) //nolint:gosec // its lowest bytes
 	spread := time.Duration(float64(g.Lifetime) / 6 * float64(h.Sum32()) / float64(^uint32(0)))
 	return g.Lifetime*2/3 + spread
 }

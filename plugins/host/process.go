@@ -102,7 +102,7 @@ func (p *process) Start(context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("make a pipe: %w", err), stdout.Close(), stdoutW.Close())
 	}
-	cmd := exec.Command(p.path, p.args...) // no context: kill ends it, with its group
+	cmd := exec.Command(p.path, p.args...) //nolint:gosec // the file was checked; no context: kill ends it, with its group
 	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = stdoutW, stderrW
 	cmd.SysProcAttr = ownGroup()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/witness"
 )
 
 // TestOneTrace asks for a token that needs a refresh, in a trace of the caller's. All that comes of it is in that trace:
@@ -19,8 +20,8 @@ import (
 func TestOneTrace(t *testing.T) {
 	t.Parallel()
 	const trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-	collector, seen := startSink(t), newWitness()
-	box := system.World{Lifetime: 3 * time.Second, Watch: seen.watch}.Open(t, "adobesign")
+	collector, seen := startSink(t), witness.New()
+	box := system.World{Lifetime: 3 * time.Second, Watch: seen.Watch}.Open(t, "adobesign")
 	d := startDaemon(t, system.Options{Clients: []system.Registration{{Name: "adobe", Vendor: "adobesign", Box: box, Policy: "lazy"}}, Env: collector.env()})
 	cl, nc := d.Dial(), connectPlain(t, d)
 	connect(t, cl, "adobe", "traced@example.com")
@@ -64,11 +65,11 @@ func TestOneTrace(t *testing.T) {
 			return false
 		})
 	}
-	if found := seen.search(collector.received()); len(found) > 0 {
+	if found := seen.Search(collector.received()); len(found) > 0 {
 		t.Errorf("telemetry holds %v", found)
 	}
-	if len(seen.kinds()) < 4 {
-		t.Errorf("only %v were looked for", seen.kinds())
+	if len(seen.Kinds()) < 4 {
+		t.Errorf("only %v were looked for", seen.Kinds())
 	}
 }
 

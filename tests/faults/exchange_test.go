@@ -57,7 +57,7 @@ func (w *world) authorized(g grant) redirect {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.seen.note("a connect ticket", a.ConnectURL[strings.LastIndexByte(a.ConnectURL, '/')+1:])
+	w.seen.Note("connect ticket", a.ConnectURL[strings.LastIndexByte(a.ConnectURL, '/')+1:])
 	g.id = a.Grant
 	return redirect{grant: g, params: w.consented(a.AuthorizationURL, g.Account)}
 }

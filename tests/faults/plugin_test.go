@@ -10,20 +10,21 @@ import (
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // plugin is a vendor's adapter in a process of its own, with what that process and its host have written.
 type plugin struct {
 	*host.Plugin
-	logs *output
-	seen *witness // of all that use the process
+	logs *system.Output
+	seen secrets // of all that use the process
 }
 
 // startPlugin runs the vendor's plugin for as long as the test, and then searches what it wrote. The plugin writes its
 // spans to standard error, so that they are searched with the rest.
 func startPlugin(t *testing.T, v vendor) *plugin {
 	t.Helper()
-	p := &plugin{logs: &output{}, seen: newWitness()}
+	p := &plugin{logs: &system.Output{}, seen: newSecrets()}
 	var err error
 	p.Plugin, err = host.New(host.Config{
 		Path: filepath.Join(binaries, host.FileName(v.name)), Vendor: v.name, Logger: debugLog(p.logs),
@@ -51,7 +52,7 @@ func startPlugin(t *testing.T, v vendor) *plugin {
 	return p
 }
 
-func debugLog(o *output) *slog.Logger {
+func debugLog(o *system.Output) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(o, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 

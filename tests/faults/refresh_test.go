@@ -97,7 +97,7 @@ func (w *world) wantReply(who string, got reply, code core.Code, before core.Sec
 		w.t.Errorf("%s: %v", who, got.err)
 		return
 	}
-	w.seen.note("an access token", got.token.AccessToken.Reveal())
+	w.seen.Note("access_token", got.token.AccessToken.Reveal())
 	if !w.opens(got.token.AccessToken) {
 		w.t.Errorf("%s: the vendor does not take the token", who)
 	}
@@ -158,7 +158,7 @@ func (w *world) wantError(who string, err error, code core.Code) {
 		if e.ConnectURL == "" {
 			w.t.Errorf("%s: there is no connect_url", who)
 		}
-		w.seen.note("a connect ticket", e.ConnectURL[strings.LastIndexByte(e.ConnectURL, '/')+1:])
+		w.seen.Note("connect ticket", e.ConnectURL[strings.LastIndexByte(e.ConnectURL, '/')+1:])
 	}
 }
 

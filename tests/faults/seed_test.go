@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"crypto/rand"
 	"net/http"
 	"strings"
 	"time"
@@ -19,8 +20,7 @@ func (w *world) consented(authorizationURL, account string) map[string][]string 
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.seen.note("a code", back.Query().Get("code"))
-	w.seen.note("a state", back.Query().Get("state"))
+	w.seen.NoteAll(back.Query())
 	return back.Query()
 }
 
@@ -28,7 +28,7 @@ func (w *world) consented(authorizationURL, account string) map[string][]string 
 func (w *world) seed(account string) core.TokenResponse {
 	w.t.Helper()
 	ctx, a, cred := w.t.Context(), w.plugin.Adapter(), w.credentials(w.proxy.URL())
-	state := "a-state-of-" + account
+	state := "a-state-" + rand.Text()
 	page, err := a.AuthorizationURL(ctx, core.AuthorizationRequest{Client: cred, RedirectURI: redirectURI, State: state, Scope: w.vendor.scopes})
 	if err != nil {
 		w.t.Fatal(err)

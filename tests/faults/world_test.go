@@ -16,6 +16,7 @@ import (
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/sdk/plugintest/faultproxy"
+	"github.com/esignd/esignd/tests/system"
 )
 
 const (
@@ -34,8 +35,8 @@ type world struct {
 	proxy   *faultproxy.Proxy
 	calls   *recorder
 	manager *core.Manager
-	seen    *witness
-	logs    *output
+	seen    secrets
+	logs    *system.Output
 	spans   *tracetest.InMemoryExporter
 	events  *events
 
@@ -49,9 +50,9 @@ func newWorld(t *testing.T, p *plugin, v vendor, f faultproxy.Fault) *world {
 	t.Helper()
 	w := &world{
 		t: t, vendor: v, fault: f, plugin: p,
-		seen: newWitness(), logs: &output{}, spans: tracetest.NewInMemoryExporter(), events: &events{},
+		seen: newSecrets(), logs: &system.Output{}, spans: tracetest.NewInMemoryExporter(), events: &events{},
 	}
-	w.box = startSandbox(t, v, w.seen.watch)
+	w.box = startSandbox(t, v, w.seen.Watch)
 	var err error
 	if w.proxy, err = faultproxy.Start(faultproxy.Config{Target: w.box.URL(), IsTokenRequest: w.isTokenRequest}); err != nil {
 		t.Fatal(err)
@@ -63,7 +64,7 @@ func newWorld(t *testing.T, p *plugin, v vendor, f faultproxy.Fault) *world {
 	})
 	w.calls = &recorder{Adapter: p.Adapter()}
 	w.startManager()
-	t.Cleanup(func() { p.seen.join(w.seen) })
+	t.Cleanup(func() { p.seen.Join(w.seen.Witness) })
 	return w
 }
 
@@ -123,7 +124,7 @@ func (w *world) presentations(secret core.Secret) int {
 // credentials are the client's, with every URL of the sandbox at base.
 func (w *world) credentials(base string) core.Credentials {
 	id, secret := w.box.Client()
-	w.seen.note("the client secret", secret)
+	w.seen.Note("client_secret", secret)
 	settings := map[string]string{}
 	for name, value := range w.box.Settings() {
 		settings[name] = strings.ReplaceAll(value, w.box.URL(), base)

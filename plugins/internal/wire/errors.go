@@ -28,7 +28,7 @@ func encodeVendorError(err error) *pluginv1.VendorError {
 	return &pluginv1.VendorError{
 		Outcome:    encodeOutcome(e.Outcome),
 		Code:       strings.ToValidUTF8(e.Code, ""),
-		Status:     int32(e.Status), // the decoder drops what is no HTTP status
+		Status:     int32(e.Status), //nolint:gosec // the decoder drops what is no HTTP status
 		RetryAfter: encodeDuration(e.RetryAfter),
 		Detail:     oneLine(e.Detail),
 	}

@@ -86,7 +86,7 @@ func (b *bench) build(ctx context.Context) error {
 	}
 	b.dir = dir
 	b.path = filepath.Join(dir, host.FileName(b.cfg.Vendor))
-	output, err := exec.CommandContext(ctx, "go", "build", "-o", b.path, b.cfg.Package).CombinedOutput()
+	output, err := exec.CommandContext(ctx, "go", "build", "-o", b.path, b.cfg.Package).CombinedOutput() //nolint:gosec // the author's own package
 	if err != nil {
 		return fmt.Errorf("plugintest: go build %s: %w\n%s", b.cfg.Package, err, output)
 	}

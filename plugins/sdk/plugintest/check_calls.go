@@ -55,7 +55,7 @@ func (b *bench) atOnce(ctx context.Context, s *subject, requests []core.TokenReq
 	var arrived atomic.Int32
 	all := make(chan struct{})
 	together := faultproxy.Fault{Name: "together", Respond: func(x *faultproxy.Exchange) {
-		if arrived.Add(1) == int32(len(requests)) {
+		if arrived.Add(1) == int32(len(requests)) { //nolint:gosec // there are a few
 			close(all)
 		}
 		select {

@@ -32,7 +32,7 @@ func checkHandshake(ctx context.Context, b *bench, r *recorder) {
 func checkByHand(ctx context.Context, b *bench, r *recorder) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, b.path)
+	cmd := exec.CommandContext(ctx, b.path) //nolint:gosec // the author's own plugin
 	cmd.Env = append([]string{b.mark, "GORACE=atexit_sleep_ms=0"}, b.cfg.Env...)
 	cmd.WaitDelay = time.Second
 	var stdout, stderr bytes.Buffer

@@ -198,7 +198,7 @@ func zip(data []byte) []byte {
 func utf16le(s string) []byte {
 	b := []byte{0xff, 0xfe}
 	for _, unit := range utf16.Encode([]rune(s)) {
-		b = append(b, byte(unit), byte(unit>>8))
+		b = append(b, byte(unit), byte(unit>>8)) //nolint:gosec // its halves
 	}
 	return b
 }
