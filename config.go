@@ -95,6 +95,8 @@ type HTTP struct {
 type Plugins struct {
 	Dir    string
 	SHA256 map[string]string
+	// LooseParents only warns of a folder above Dir that others can write. It is for development and not read from a file.
+	LooseParents bool `koanf:"-"`
 }
 
 // Client is our registration at a vendor.

@@ -142,7 +142,7 @@ func (c Config) bus(log *slog.Logger) bus.Config {
 func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, _ *bus.Bus) (*host.Set, error) {
 	set, err := host.NewSet(host.SetConfig{
 		Dir: cfg.Plugins.Dir, SHA256: cfg.Plugins.SHA256, Vendors: cfg.Vendors(), Logger: log,
-		SocketDir: filepath.Join(cfg.DataDir, "plugins"),
+		SocketDir: filepath.Join(cfg.DataDir, "plugins"), LooseParents: cfg.Plugins.LooseParents,
 	})
 	if err != nil {
 		return nil, err

@@ -112,7 +112,7 @@ func (f pluginFlags) start(ctx context.Context, s streams) (*host.Plugin, error)
 		vendor = name
 	}
 	p, err := host.New(host.Config{
-		Path: f.Binary, Vendor: vendor, Logger: s.logger, Limits: host.Limits{Start: f.Timeout, Call: f.Timeout},
+		Path: f.Binary, Vendor: vendor, LooseParents: true, Logger: s.logger, Limits: host.Limits{Start: f.Timeout, Call: f.Timeout},
 	})
 	if err != nil {
 		return nil, err

@@ -19,6 +19,9 @@ type Config struct {
 	Vendor string
 	// SHA256 is the digest that the file must have, in hexadecimal. Empty: any file is started.
 	SHA256 string
+	// LooseParents only warns where others can write a folder above that of the file, instead of refusing to start it. It is
+	// for development, in folders that were never meant to run a service.
+	LooseParents bool
 	// Args are given to the plugin on its command line. No secret belongs there.
 	Args []string
 	// Env holds further variables for the plugin, as NAME=value. No secret belongs there.

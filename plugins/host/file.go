@@ -15,8 +15,8 @@ import (
 	"github.com/esignd/esignd/plugins/internal/wire"
 )
 
-// ErrWritable is wrapped by the error about a plugin whose file or folder others than its owner can write: what runs
-// with esignd's rights would be theirs to choose. The error says which path and how to mend it.
+// ErrWritable is wrapped by the error about a plugin whose file, folder or folder above others than its owner can write:
+// what runs with esignd's rights would be theirs to choose. The error says which path and how to mend it.
 var ErrWritable = errors.New("others than its owner can write it")
 
 // ErrDigest is wrapped by the error about a plugin whose file has another digest than the pinned one: somebody replaced
@@ -33,8 +33,8 @@ type Binary struct {
 func FileName(vendor string) string { return wire.FilePrefix + vendor }
 
 // Discover returns the plugins in a folder, by their names: regular files called esignd-plugin-<vendor>. It starts none.
-// A plugin that others can write, or that cannot be executed, is an error; so is a folder that others can write once
-// there is a plugin in it.
+// A plugin that others own or can write, or that cannot be executed, is an error; so is a folder that others can write
+// once there is a plugin in it.
 func Discover(dir string) ([]Binary, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -48,7 +48,7 @@ func Discover(dir string) ([]Binary, error) {
 			continue
 		}
 		path := filepath.Join(dir, entry.Name())
-		if err := checkFile(path); err != nil {
+		if _, err := checkFile(path); err != nil {
 			errs = append(errs, fmt.Errorf("plugin %s: %w", vendor, err))
 			continue
 		}
@@ -61,46 +61,47 @@ func Discover(dir string) ([]Binary, error) {
 	return found, nil
 }
 
-// checkFile returns an error where the file must not or cannot be executed. Links are followed, and the folder of the
-// link counts as well as that of the file.
-func checkFile(path string) error {
+// checkFile returns an error where the file must not or cannot be executed, and else the way to it. Links are followed, and
+// the folder of the link counts as well as that of the file.
+func checkFile(path string) ([]step, error) {
 	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("there is no plugin file: %w", err)
+		return nil, fmt.Errorf("there is no plugin file: %w", err)
 	}
-	target, err := filepath.EvalSymlinks(path)
+	path, err := filepath.Abs(path)
 	if err != nil {
-		return fmt.Errorf("follow the link: %w", err)
+		return nil, fmt.Errorf("look for the file: %w", err)
 	}
-	info, err := os.Stat(target)
+	way, err := wayTo(path)
 	if err != nil {
-		return fmt.Errorf("look at the file: %w", err)
+		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no regular file", target)
+	file := way[len(way)-1]
+	if !file.info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", file.path)
 	}
-	paths := []string{target, filepath.Dir(target), filepath.Dir(path)}
-	for _, p := range slices.Compact(paths) {
-		if err := checkWritable(p); err != nil {
-			return err
+	if err := checkOwners(way); err != nil {
+		return nil, err
+	}
+	for _, s := range way {
+		if s == file || s.path == filepath.Dir(file.path) || s.path == filepath.Dir(path) {
+			if err := checkWritable(s); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if info.Mode().Perm()&0o111 == 0 {
-		return fmt.Errorf("%s (mode %04o) is not executable; run `chmod +x %s`", target, info.Mode().Perm(), target)
+	if mode := file.info.Mode().Perm(); mode&0o111 == 0 {
+		return nil, fmt.Errorf("%s (mode %04o) is not executable; run `chmod +x %s`", file.path, mode, file.path)
 	}
-	return nil
+	return way, nil
 }
 
-func checkWritable(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("look at the mode: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+func checkWritable(s step) error {
+	if mode := s.info.Mode().Perm(); s.info.Mode()&fs.ModeSymlink == 0 && mode&0o022 != 0 {
 		kind := "file"
-		if info.Mode()&fs.ModeDir != 0 {
+		if s.info.IsDir() {
 			kind = "folder"
 		}
-		return fmt.Errorf("the %s %s has mode %04o: %w; run `chmod go-w %s`", kind, path, mode, ErrWritable, path)
+		return fmt.Errorf("the %s %s has mode %04o: %w; run `chmod go-w %s`", kind, s.path, mode, ErrWritable, s.path)
 	}
 	return nil
 }

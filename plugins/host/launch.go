@@ -31,13 +31,8 @@ var ErrNotPlugin = errors.New("the program does not answer as a plugin")
 func (p *Plugin) launch(ctx context.Context, s *spawner, socketDir string) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Limits.Start)
 	defer cancel()
-	if err := checkFile(p.cfg.Path); err != nil {
+	if err := p.checkBinary(); err != nil {
 		return nil, err
-	}
-	if p.digest != nil {
-		if err := checkDigest(p.cfg.Path, p.digest); err != nil {
-			return nil, err
-		}
 	}
 	log := newOutputLog(p.cfg.Logger)
 	i := &instance{
@@ -60,6 +55,23 @@ func (p *Plugin) launch(ctx context.Context, s *spawner, socketDir string) (*ins
 	}
 	i.started = time.Now()
 	return i, nil
+}
+
+// checkBinary looks at the file before each start, since it may be another than at the last.
+func (p *Plugin) checkBinary() error {
+	way, err := checkFile(p.cfg.Path)
+	if err != nil {
+		return err
+	}
+	if err := checkParents(way); err != nil && p.cfg.LooseParents {
+		p.cfg.Logger.Warn("in production this plugin would not be started", "error", err)
+	} else if err != nil {
+		return err
+	}
+	if p.digest == nil {
+		return nil
+	}
+	return checkDigest(p.cfg.Path, p.digest)
 }
 
 // environment is what the plugin gets, before go-plugin adds its part.

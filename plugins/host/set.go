@@ -21,6 +21,8 @@ type SetConfig struct {
 	Dir string
 	// SHA256 pins the digest of a vendor's file, in hexadecimal.
 	SHA256 map[string]string
+	// LooseParents is for development; see [Config].
+	LooseParents bool
 	// Vendors are those that must be there.
 	Vendors []string
 	// SocketDir holds a folder of sockets for each plugin; see [Config].
@@ -87,7 +89,7 @@ func (s *Set) configure(found []Binary) (map[string]*Plugin, error) {
 	plugins := make(map[string]*Plugin, len(found))
 	for _, b := range found {
 		p, err := New(Config{
-			Path: b.Path, Vendor: b.Vendor, SHA256: s.cfg.SHA256[b.Vendor],
+			Path: b.Path, Vendor: b.Vendor, SHA256: s.cfg.SHA256[b.Vendor], LooseParents: s.cfg.LooseParents,
 			SocketDir: s.cfg.SocketDir, Logger: s.cfg.Logger, Limits: s.cfg.Limits,
 		})
 		if err != nil {
