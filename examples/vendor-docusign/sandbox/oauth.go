@@ -1,9 +1,6 @@
 package sandbox
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,11 +8,6 @@ import (
 
 	"github.com/esignd/esignd/plugins/sdk/authserver"
 )
-
-// maxChallenges bounds the PKCE challenges of codes that nobody redeems.
-const maxChallenges = 1000
-
-var errVerifier = errors.New("the code verifier is not that of the challenge")
 
 // authorize checks the request and asks the person. Until client and redirect URI are known to be right, what is wrong
 // is shown and nobody is redirected; after that it is sent back (RFC 6749 §4.1.2.1).
@@ -33,60 +25,32 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		s.pages.Refuse(w, "The redirect_uri is missing or not the app's.")
 		return
 	}
-	if refusal := wrong(q); refusal != "" {
+	challenge, err := authserver.Challenge(q)
+	if refusal := wrong(q, err); refusal != "" {
 		authserver.Redirect(w, r, redirect, url.Values{"error": {refusal}}, state)
 		return
 	}
 	s.pages.Ask(w, r, authserver.Asked{
-		RedirectURI: redirect, State: state, Scope: strings.Fields(q.Get("scope")),
-		Granted: func(code string) url.Values {
-			s.keepChallenge(code, q.Get("code_challenge"))
-			return url.Values{"code": {code}}
-		},
-		Denied: url.Values{"error": {"access_denied"}},
+		RedirectURI: redirect, State: state, Scope: strings.Fields(q.Get("scope")), CodeChallenge: challenge,
+		Granted: func(code string) url.Values { return url.Values{"code": {code}} },
+		Denied:  url.Values{"error": {"access_denied"}},
 	})
 }
 
 // wrong returns the error code of an authorization request, "" where it is in order.
-func wrong(q url.Values) string {
+func wrong(q url.Values, challenge error) string {
 	known := []string{"signature", "extended", "impersonation", "openid", "email", "profile"}
 	scope := strings.Fields(q.Get("scope"))
 	switch {
 	case q.Get("response_type") != "code":
 		return "unsupported_response_type"
-	case q.Has("code_challenge") != q.Has("code_challenge_method"):
-		return "invalid_request"
-	case q.Has("code_challenge") && (q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43):
+	case challenge != nil:
 		return "invalid_request"
 	case len(scope) == 0 || slices.ContainsFunc(scope, func(name string) bool { return !slices.Contains(known, name) }):
 		return "invalid_scope"
 	default:
 		return ""
 	}
-}
-
-func (s *Server) keepChallenge(code, challenge string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for old := range s.challenges {
-		if len(s.challenges) < maxChallenges {
-			break
-		}
-		delete(s.challenges, old)
-	}
-	s.challenges[code] = challenge
-}
-
-// verified reports whether the verifier is that of the code's challenge (RFC 7636 §4.6).
-func (s *Server) verified(code, verifier string) bool {
-	s.mu.Lock()
-	challenge, kept := s.challenges[code]
-	s.mu.Unlock()
-	if challenge == "" || !kept {
-		return kept && verifier == ""
-	}
-	sum := sha256.Sum256([]byte(verifier))
-	return challenge == base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // token answers both grants.
@@ -135,7 +99,7 @@ func (s *Server) grant(w http.ResponseWriter, p url.Values) {
 		authserver.WriteJSON(w, http.StatusOK, map[string]any{
 			"access_token": set.Access, "token_type": "Bearer", "refresh_token": set.Refresh, "expires_in": set.ExpiresIn,
 		})
-	case authserver.IsRefusal(err), errors.Is(err, errVerifier):
+	case authserver.IsRefusal(err):
 		refuse(w, http.StatusBadRequest, "invalid_grant", "the code or refresh token is wrong, expired or used")
 	default:
 		refuse(w, http.StatusInternalServerError, "server_error", "the sandbox cannot write its state file")
@@ -143,21 +107,12 @@ func (s *Server) grant(w http.ResponseWriter, p url.Values) {
 }
 
 func (s *Server) redeem(p url.Values) (authserver.Tokens, error) {
-	code := p.Get("code")
-	set, _, err := s.ledger.Redeem(code, func(a authserver.Approval) error {
-		switch {
-		case p.Has("redirect_uri") && p.Get("redirect_uri") != a.RedirectURI:
+	set, _, err := s.ledger.Redeem(p.Get("code"), func(a authserver.Approval) error {
+		if p.Has("redirect_uri") && p.Get("redirect_uri") != a.RedirectURI || !a.Proven(p.Get("code_verifier")) {
 			return authserver.ErrMismatch
-		case !s.verified(code, p.Get("code_verifier")):
-			return errVerifier
 		}
 		return nil
 	})
-	if err == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.challenges, code)
-	}
 	return set, err
 }
 

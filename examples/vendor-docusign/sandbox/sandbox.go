@@ -6,8 +6,7 @@
 // is that of the authorization request. Access tokens live 8 hours. Refresh tokens live 30 days and are used once: a
 // spent one that comes back ends its grant, with every token of it.
 //
-// The texts of refusals are the sandbox's own. A PKCE challenge is forgotten when the sandbox is started again, and its
-// code is then refused.
+// The texts of refusals are the sandbox's own.
 //
 // It serves what is at the vendor several hosts at one address on the loopback:
 //
@@ -54,14 +53,13 @@ type Server struct {
 	ledger *authserver.Ledger
 	pages  *authserver.Pages
 
-	mu         sync.Mutex // guards what follows
-	baseURI    string     // of every account; empty: the sandbox's own
-	challenges map[string]string
+	mu      sync.Mutex // guards what follows
+	baseURI string     // of every account; empty: the sandbox's own
 }
 
 // New checks the configuration. Start reads the state file and listens.
 func New(cfg Config) (*Server, error) {
-	s := &Server{challenges: map[string]string{}}
+	s := &Server{}
 	if err := s.assemble(cfg); err != nil {
 		return nil, fmt.Errorf("docusign sandbox: %w", err)
 	}

@@ -10,13 +10,10 @@
 package sandbox
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/esignd/esignd/plugins/sdk/authserver"
@@ -38,14 +35,11 @@ type Server struct {
 	cfg    Config
 	ledger *authserver.Ledger
 	pages  *authserver.Pages
-
-	mu         sync.Mutex // guards challenges
-	challenges map[string]string
 }
 
 // New checks the configuration. [Server.Start] listens.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, challenges: map[string]string{}}
+	s := &Server{cfg: cfg}
 	if err := s.assemble(); err != nil {
 		return nil, fmt.Errorf("generic sandbox: %w", err)
 	}
@@ -117,18 +111,16 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	iss := url.Values{"iss": {s.URL()}}
-	challenged := q.Get("code_challenge") != "" && q.Get("code_challenge_method") == "S256"
-	if q.Get("response_type") != "code" || !challenged && !s.cfg.WithoutPKCE || authserver.Once(q) != nil {
+	challenge, err := authserver.Challenge(q)
+	if err != nil || q.Get("response_type") != "code" || challenge == "" && !s.cfg.WithoutPKCE || authserver.Once(q) != nil {
 		iss.Set("error", "invalid_request")
 		authserver.Redirect(w, r, q.Get("redirect_uri"), iss, q.Get("state"))
 		return
 	}
 	s.pages.Ask(w, r, authserver.Asked{
 		RedirectURI: q.Get("redirect_uri"), State: q.Get("state"), Scope: strings.Fields(q.Get("scope")),
+		CodeChallenge: challenge,
 		Granted: func(code string) url.Values {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.challenges[code] = q.Get("code_challenge")
 			iss.Set("code", code)
 			return iss
 		},
@@ -156,7 +148,7 @@ func (s *Server) token(r *http.Request) authserver.TokenHandler {
 			refuse(w, http.StatusUnauthorized, "invalid_client")
 			return
 		case p.Get("grant_type") == "authorization_code":
-			set, _, err = s.ledger.Redeem(p.Get("code"), func(a authserver.Approval) error { return s.proven(a, p) })
+			set, _, err = s.ledger.Redeem(p.Get("code"), func(a authserver.Approval) error { return proven(a, p) })
 		case p.Get("grant_type") == "refresh_token":
 			set, err = s.ledger.Refresh(p.Get("refresh_token"))
 		case p.Get("grant_type") == "client_credentials":
@@ -177,13 +169,9 @@ func (s *Server) token(r *http.Request) authserver.TokenHandler {
 	}
 }
 
-// proven checks the redirect URI and the code verifier (RFC 7636 §4.6).
-func (s *Server) proven(a authserver.Approval, p url.Values) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	digest := sha256.Sum256([]byte(p.Get("code_verifier")))
-	challenge := s.challenges[p.Get("code")]
-	if a.RedirectURI != p.Get("redirect_uri") || challenge != "" && challenge != base64.RawURLEncoding.EncodeToString(digest[:]) {
+// proven checks the redirect URI and the code verifier.
+func proven(a authserver.Approval, p url.Values) error {
+	if a.RedirectURI != p.Get("redirect_uri") || !a.Proven(p.Get("code_verifier")) {
 		return authserver.ErrMismatch
 	}
 	return nil

@@ -48,6 +48,8 @@ type pending struct {
 type Asked struct {
 	RedirectURI, State string
 	Scope              []string
+	// CodeChallenge is what Challenge returned.
+	CodeChallenge string
 	// Granted returns the parameters that go back with a code, state apart.
 	Granted func(code string) url.Values
 	// Denied are the parameters that go back without one, state apart.
@@ -133,7 +135,7 @@ func (p *Pages) Decide(w http.ResponseWriter, r *http.Request) {
 
 func (p *Pages) grant(w http.ResponseWriter, r *http.Request, a Asked, account string) {
 	code, err := p.ledger.Approve(Approval{
-		Account: account, Scope: a.Scope, RedirectURI: a.RedirectURI, State: a.State,
+		Account: account, Scope: a.Scope, RedirectURI: a.RedirectURI, State: a.State, CodeChallenge: a.CodeChallenge,
 	})
 	if err != nil {
 		http.Error(w, "the sandbox cannot write its state file", http.StatusInternalServerError)

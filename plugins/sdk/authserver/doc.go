@@ -9,7 +9,8 @@
 //
 // What it guarantees:
 //
-//   - A code is redeemed once. Where the ledger rotates, a refresh token is used once, and presenting a spent one ends
+//   - A code is redeemed once. [Challenge] and [Approval.Proven] hold it to the code challenge it was asked for with, by
+//     S256 alone. Where the ledger rotates, a refresh token is used once, and presenting a spent one ends
 //     its grant with every token of it.
 //   - With a state file, what was answered is in the file before the answer is sent: a sandbox that is killed and
 //     started again knows every token that anybody holds. The file has mode 0600 and is replaced as a whole.

@@ -71,6 +71,8 @@ type Approval struct {
 	Scope       []string `json:"scope,omitempty"`
 	RedirectURI string   `json:"redirect_uri"`
 	State       string   `json:"state,omitempty"`
+	// CodeChallenge is what Challenge returned.
+	CodeChallenge string `json:"code_challenge,omitempty"`
 }
 
 // Ledger is the memory of an authorization server. Its methods may be called from many goroutines.

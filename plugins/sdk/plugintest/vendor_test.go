@@ -1,13 +1,10 @@
 package plugintest_test
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,9 +18,6 @@ type vendorServer struct {
 	*authserver.Server
 	ledger *authserver.Ledger
 	pages  *authserver.Pages
-
-	mu         sync.Mutex
-	challenges map[string]string // by code
 }
 
 const (
@@ -34,7 +28,7 @@ const (
 
 // newVendor starts the vendor; its caller closes it.
 func newVendor(rotate bool) (*vendorServer, error) {
-	v := &vendorServer{challenges: map[string]string{}}
+	v := &vendorServer{}
 	var err error
 	v.ledger, err = authserver.NewLedger(authserver.LedgerConfig{
 		ClientID: vendorClient, ClientSecret: vendorSecret, Access: time.Hour, Code: time.Minute, Rotate: rotate,
@@ -70,13 +64,11 @@ func startVendor(t testing.TB, rotate bool) *vendorServer {
 func (v *vendorServer) approve(q url.Values) (*url.URL, error) {
 	code, err := v.ledger.Approve(authserver.Approval{
 		Account: "person", Scope: strings.Fields(q.Get("scope")), RedirectURI: q.Get("redirect_uri"), State: q.Get("state"),
+		CodeChallenge: q.Get("code_challenge"),
 	})
 	if err != nil {
 		return nil, err
 	}
-	v.mu.Lock()
-	v.challenges[code] = q.Get("code_challenge")
-	v.mu.Unlock()
 	return url.Parse(q.Get("redirect_uri") + "?" + url.Values{"code": {code}, "state": {q.Get("state")}}.Encode())
 }
 
@@ -109,24 +101,20 @@ func (v *vendorServer) routes() http.Handler {
 
 func (v *vendorServer) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	challenge := q.Get("code_challenge")
+	challenge, err := authserver.Challenge(q)
 	switch {
 	case authserver.Once(q) != nil || !v.ledger.KnownClient(q.Get("client_id")) || !v.pages.RedirectAllowed(q.Get("redirect_uri")):
 		v.pages.Refuse(w, "This is no authorization request.")
 		return
-	case q.Get("response_type") != "code" || challenge != "" && q.Get("code_challenge_method") != "S256":
+	case q.Get("response_type") != "code" || err != nil:
 		authserver.Redirect(w, r, q.Get("redirect_uri"), url.Values{"error": {"invalid_request"}}, q.Get("state"))
 		return
 	}
 	v.pages.Ask(w, r, authserver.Asked{
 		RedirectURI: q.Get("redirect_uri"), State: q.Get("state"), Scope: strings.Fields(q.Get("scope")),
-		Granted: func(code string) url.Values {
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			v.challenges[code] = challenge
-			return url.Values{"code": {code}}
-		},
-		Denied: url.Values{"error": {"access_denied"}},
+		CodeChallenge: challenge,
+		Granted:       func(code string) url.Values { return url.Values{"code": {code}} },
+		Denied:        url.Values{"error": {"access_denied"}},
 	})
 }
 
@@ -144,7 +132,7 @@ func (v *vendorServer) token(w http.ResponseWriter, _ *http.Request, p url.Value
 	var err error
 	switch p.Get("grant_type") {
 	case "authorization_code":
-		set, _, err = v.ledger.Redeem(p.Get("code"), func(a authserver.Approval) error { return v.verify(a, p) })
+		set, _, err = v.ledger.Redeem(p.Get("code"), func(a authserver.Approval) error { return verify(a, p) })
 	case "refresh_token":
 		set, err = v.ledger.Refresh(p.Get("refresh_token"))
 	case "client_credentials":
@@ -164,12 +152,8 @@ func (v *vendorServer) token(w http.ResponseWriter, _ *http.Request, p url.Value
 	authserver.WriteJSON(w, http.StatusOK, answer)
 }
 
-func (v *vendorServer) verify(a authserver.Approval, p url.Values) error {
-	v.mu.Lock()
-	challenge := v.challenges[p.Get("code")]
-	v.mu.Unlock()
-	sum := sha256.Sum256([]byte(p.Get("code_verifier")))
-	if a.RedirectURI != p.Get("redirect_uri") || challenge != "" && base64.RawURLEncoding.EncodeToString(sum[:]) != challenge {
+func verify(a authserver.Approval, p url.Values) error {
+	if a.RedirectURI != p.Get("redirect_uri") || !a.Proven(p.Get("code_verifier")) {
 		return authserver.ErrMismatch
 	}
 	return nil
