@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -22,6 +21,7 @@ type browser struct {
 // page is what a browser got.
 type page struct {
 	status   int
+	header   http.Header
 	location *url.URL // nil: no redirect
 	text     string
 }
@@ -38,14 +38,7 @@ func newBrowser(t testing.TB) *browser {
 // open opens an address.
 func (b *browser) open(address string) page {
 	b.t.Helper()
-	resp := system.Must(b.http.Get(address))(b.t)
-	defer func() { _ = resp.Body.Close() }()
-	text := system.Must(io.ReadAll(resp.Body))(b.t)
-	p := page{status: resp.StatusCode, text: string(text)}
-	if resp.Header.Get("Location") != "" {
-		p.location = system.Must(resp.Location())(b.t)
-	}
-	return p
+	return readPage(b.t, system.Must(b.http.Get(address))(b.t))
 }
 
 // consent opens a connect URL and answers the vendor's page. It returns where the vendor sends the browser: the

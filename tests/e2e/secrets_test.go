@@ -1,12 +1,13 @@
 package e2e
 
 import (
-	"fmt"
-	"io/fs"
-	"maps"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,82 +15,167 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/tink-crypto/tink-go/v2/aead/subtle"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/esignd/esignd/bus/client"
 	adobe "github.com/esignd/esignd/plugins/adobesign/sandbox"
 	"github.com/esignd/esignd/plugins/consent"
 	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/witness"
 )
 
-// vendorWords is what a vendor says in an error. It is not repeated anywhere either.
-const vendorWords = "vendor-words-that-stay-with-the-plugin"
+const (
+	// vendorWords is what a vendor says in an error. It is not repeated anywhere either.
+	vendorWords = "vendor-words-that-stay-with-the-plugin"
+	returnTo    = "http://127.0.0.1:1/back"
+)
+
+// belongs are the secrets that are at a place because it is for them.
+var belongs = map[string][]string{
+	"command token get":     {"access_token"},   // that is what it prints
+	"command connect":       {"connect ticket"}, // a link, for the account's owner
+	"command token pending": {"connect ticket"}, // the same
+	"page connect":          {"state", "cookie"},
+	"esignd environ":        {"collector's key"}, // OpenTelemetry's own variable has it
+	"replies":               {"misplaced name"},  // which tells the caller, and nobody else, which name is unknown
+}
 
 // TestSecretsAreNowhere takes grants through everything that touches a secret, at log level debug and with all
-// telemetry on, and then looks for every secret that went over the wire in all that is left of it.
+// telemetry on, and then looks for every secret in all that can be seen of it.
 func TestSecretsAreNowhere(t *testing.T) {
 	t.Parallel()
-	collector, seen := startSink(t), newWitness()
-	seen.note("vendor's words", vendorWords)
-	clients := system.World{Lifetime: 5 * time.Second, Watch: seen.watch}.Mains(t, "")
-	for i := range clients {
-		clients[i].RedirectURIs = []string{"http://127.0.0.1:1/service/callback"}
-		_, secret := clients[i].Box.Client()
-		seen.note("client_secret", secret)
-	}
-	d := startDaemon(t, system.Options{Clients: clients, LogLevel: "debug", Env: collector.env(), ReturnTo: "http://127.0.0.1:1/back"})
-	events := &system.Output{}
-	system.Must(connectPlain(t, d).Subscribe("esign.event.>", func(m *nats.Msg) { _, _ = fmt.Fprintln(events, m.Subject, m.Header, string(m.Data)) }))(t)
-	places := map[string][]byte{}
+	w := newSecretWorld(t)
+	d := startDaemon(t, w.options)
+	events := system.Must(connectPlain(t, d).SubscribeSync("esign.event.>"))(t)
 	t.Run("vendors", func(t *testing.T) {
-		for _, r := range clients {
+		for _, r := range w.options.Clients {
 			t.Run(r.Vendor, func(t *testing.T) {
 				t.Parallel()
-				exercise(t, d, r, seen)
+				w.exercise(t, d, r)
 			})
 		}
 	})
-	look(t, d, places)
-	crash(t, d, clients[0])
+	w.commands(d)
+	w.noteKeyset(filepath.Join(d.DataDir, "keyset.json"))
+	for name, address := range map[string]string{"console": d.Admin, "metrics": d.Admin + "/metrics", "readyz": d.Admin + "/readyz", "public readyz": d.Public + "/readyz"} {
+		w.seen.open("page "+name, "http://"+address)
+	}
+	w.seen.processes(d)
+	crash(t, d, w.options.Clients[0])
+	w.seen.processes(d)
 	d.Stop()
-	places["events"], places["telemetry"], places["output"] = []byte(events.String()), collector.received(), []byte(d.Output().String())
-	readFiles(t, d.DataDir, places)
+	for m, err := events.NextMsg(time.Second); err == nil; m, err = events.NextMsg(time.Second) {
+		w.seen.message("events", m)
+	}
+	w.seen.telemetry(w.collector)
+	w.seen.keep("output", []byte(d.Output().String()))
+	w.seen.files("folder", filepath.Dir(d.Config))
+	w.wantNothing()
+}
 
-	for _, kind := range []string{"access_token", "refresh_token", "code", "state", "client_secret", "connect ticket", "cookie"} {
-		if !slices.Contains(seen.kinds(), kind) {
-			t.Errorf("no %s was seen, so the search shows nothing", kind)
+// secretWorld is a daemon's surroundings, with a witness of the secrets in it.
+type secretWorld struct {
+	t         *testing.T
+	secrets   *witness.Witness
+	seen      *places
+	collector *sink
+	options   system.Options
+}
+
+func newSecretWorld(t *testing.T) *secretWorld {
+	t.Helper()
+	w := &secretWorld{t: t, secrets: witness.New(), seen: newPlaces(t), collector: startSink(t)}
+	w.secrets.Note("vendor's words", vendorWords)
+	w.secrets.Note("wrap key", system.WrapKey)
+	w.secrets.Note("wrap key", string(system.Must(base64.StdEncoding.DecodeString(system.WrapKey))(t)))
+	world := system.World{Lifetime: 5 * time.Second, Watch: w.secrets.Watch}
+	clients := append(world.Mains(t, ""), system.Registration{Name: "generic", Vendor: "generic", Box: world.Open(t, "generic")})
+	for i, r := range clients {
+		clients[i].RedirectURIs = []string{"http://127.0.0.1:1/service/callback"}
+		secret := "canary-client-secret-" + rand.Text()
+		r.Box.SetClientSecret(secret)
+		w.secrets.Note("client_secret", secret)
+		if box, ok := r.Box.(interface{ APIKey() string }); ok {
+			w.secrets.Note("api_key", box.APIKey())
 		}
 	}
-	for _, place := range slices.Sorted(maps.Keys(places)) {
-		if found := seen.search(places[place]); len(found) > 0 {
-			t.Errorf("%s holds %v", place, found)
+	key := "canary-collector-key-" + rand.Text()
+	w.secrets.Note("collector's key", key)
+	w.options = system.Options{
+		Clients: clients, LogLevel: "debug", ReturnTo: returnTo, Secrets: t.TempDir(), Plugins: pluginFolder(t),
+		Env: append(w.collector.env(), "OTEL_EXPORTER_OTLP_HEADERS=x-api-key="+key),
+	}
+	return w
+}
+
+// pluginFolder has the plugins of all vendors.
+func pluginFolder(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "plugins")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, vendor := range []string{"adobesign", "dropboxsign", "esignglobal"} {
+		name := "esignd-plugin-" + vendor
+		b := system.Must(os.ReadFile(binaries.Path(name)))(t)
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o755); err != nil {
+			t.Fatal(err)
 		}
 	}
-	wantPlantedFound(t, seen, places)
+	build := exec.Command("go", "build", "-o", dir+"/", "github.com/esignd/esignd/plugins/generic/esignd-plugin-generic")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the generic plugin: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// noteKeyset notes the keys in a wrapped keyset.
+func (w *secretWorld) noteKeyset(file string) {
+	w.t.Helper()
+	var wrapped struct {
+		EncryptedKeyset []byte `json:"encryptedKeyset"`
+	}
+	if err := json.Unmarshal(system.Must(os.ReadFile(file))(w.t), &wrapped); err != nil {
+		w.t.Fatal(err)
+	}
+	wrap := system.Must(subtle.NewAESGCM(system.Must(base64.StdEncoding.DecodeString(system.WrapKey))(w.t)))(w.t)
+	var keys tinkpb.Keyset
+	if err := proto.Unmarshal(system.Must(wrap.Decrypt(wrapped.EncryptedKeyset, []byte("esignd keyset 1")))(w.t), &keys); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, key := range keys.GetKey() {
+		w.secrets.Note("keyset", string(key.GetKeyData().GetValue()))
+	}
+}
+
+// wantNothing searches each place.
+func (w *secretWorld) wantNothing() {
+	w.t.Helper()
+	for _, kind := range []string{
+		"access_token", "refresh_token", "code", "state", "code_verifier", "client_secret", "api_key", "connect ticket", "cookie",
+		"wrap key", "keyset", "collector's key", "vendor's words",
+	} {
+		if !slices.Contains(w.secrets.Kinds(), kind) {
+			w.t.Errorf("no %s was seen, so the search shows nothing of it", kind)
+		}
+	}
+	w.seen.wantText(
+		"output", "events", "replies", "page console", "page metrics", "page connect", "page callback", "page result", "esignd environ", "esignd cmdline",
+		"plugin generic environ", "plugin generic cmdline", "telemetry: traces", "telemetry: metrics", "telemetry: logs",
+		"folder/data/keyset.json", "folder/esignd.yaml", "folder/backup", "command backup", "command import")
+	for _, found := range w.seen.found(w.secrets, belongs) {
+		w.t.Error(found)
+	}
 }
 
 // exercise does with one client whatever makes esignd handle secrets.
-func exercise(t *testing.T, d *system.Daemon, r system.Registration, seen *witness) {
+func (w *secretWorld) exercise(t *testing.T, d *system.Daemon, r system.Registration) {
 	t.Helper()
 	cl, ctx := d.Dial(), t.Context()
 	sel := client.Selector{Client: r.Name, Account: "secret@example.com"}
-	a := system.Must(cl.Authorize(ctx, client.AuthorizeRequest{Client: r.Name, Account: sel.Account, ReturnTo: "http://127.0.0.1:1/back"}))(t)
-	seen.note("connect ticket", a.ConnectURL[strings.LastIndexByte(a.ConnectURL, '/')+1:])
-	b := newBrowser(t)
-	back := b.consent(a.ConnectURL, sel.Account, true)
-	for _, cookie := range b.http.Jar.Cookies(back) {
-		seen.note("cookie", cookie.Value)
-	}
-	p := b.open(back.String())
-	if p.status != http.StatusSeeOther {
-		t.Fatalf("the callback answers %d", p.status)
-	}
-	if want := "http://127.0.0.1:1/back?grant=" + a.Grant + "&status=connected"; p.location.String() != want {
-		t.Errorf("the browser is sent to %s, want %s", p.location, want)
-	}
-	if p := b.open(back.String()); p.status < 400 { // the same answer once more
-		t.Errorf("a callback that was taken answers %d", p.status)
-	}
+	w.connect(t, cl, sel)
 	tok := system.Must(cl.Token(ctx, sel))(t)
 	awaitExpired(t, tok, 15*time.Second)
 	system.Must(cl.Token(ctx, sel))(t)
@@ -100,18 +186,53 @@ func exercise(t *testing.T, d *system.Daemon, r system.Registration, seen *witne
 		tok, err := cl.Refresh(ctx, sel)
 		return err != nil || slices.Contains(tok.Warnings, "vendor_unavailable") || slices.Contains(tok.Warnings, "outcome_unknown")
 	})
-	exchanged := exchange(t, cl, r)
+	exchanged := w.exchange(t, cl, r)
 	system.Must(cl.Revoke(ctx, exchanged, "tested"))(t)
-	imported(t, cl, r, seen)
-	mustFail(t, d, seen)
+	w.imported(t, cl, r)
+	w.mustFail(t, d)
+}
+
+// connect connects an account as its owner would, and brings the vendor's answer once more.
+func (w *secretWorld) connect(t *testing.T, cl *client.Client, sel client.Selector) {
+	t.Helper()
+	a := system.Must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: sel.Client, Account: sel.Account, ReturnTo: returnTo}))(t)
+	w.noteTicket(a.ConnectURL)
+	b := newBrowser(t)
+	p := b.open(a.ConnectURL)
+	w.seen.page("page connect", p)
+	if p.location == nil {
+		t.Fatalf("the connect URL answers %d %s", p.status, p.text)
+	}
+	back := system.Must(consent.As(t.Context(), b.http, p.location.String(), sel.Account, true))(t)
+	for _, cookie := range b.http.Jar.Cookies(back) {
+		w.secrets.Note("cookie", cookie.Value)
+	}
+	p = b.open(back.String())
+	w.seen.page("page callback", p)
+	if p.status != http.StatusSeeOther {
+		t.Fatalf("the callback answers %d", p.status)
+	}
+	if want := returnTo + "?grant=" + a.Grant + "&status=connected"; p.location.String() != want {
+		t.Errorf("the browser is sent to %s, want %s", p.location, want)
+	}
+	p = b.open(back.String())
+	w.seen.page("page callback", p)
+	if p.status < 400 {
+		t.Errorf("a callback that was taken answers %d", p.status)
+	}
+}
+
+func (w *secretWorld) noteTicket(connectURL string) {
+	w.secrets.Note("connect ticket", connectURL[strings.LastIndexByte(connectURL, '/')+1:])
 }
 
 // exchange authorizes through a service's own callback, once right and once with a code that is none.
-func exchange(t *testing.T, cl *client.Client, r system.Registration) client.Selector {
+func (w *secretWorld) exchange(t *testing.T, cl *client.Client, r system.Registration) client.Selector {
 	t.Helper()
 	sel := client.Selector{Client: r.Name, Account: "own@example.com"}
 	for _, code := range []string{"no-such-code-at-the-vendor", ""} {
 		a := system.Must(cl.Authorize(t.Context(), client.AuthorizeRequest{Client: r.Name, Account: sel.Account, RedirectURI: r.RedirectURIs[0]}))(t)
+		w.secrets.Note("state", a.State)
 		back := newBrowser(t).consentAt(a.AuthorizationURL, sel.Account)
 		params := back.Query()
 		if code != "" {
@@ -119,21 +240,24 @@ func exchange(t *testing.T, cl *client.Client, r system.Registration) client.Sel
 		}
 		if _, err := cl.Exchange(t.Context(), params); (err == nil) != (code == "") {
 			t.Errorf("%s: the exchange answers %v", r.Name, err)
+		} else if err != nil {
+			w.seen.keep("replies", []byte(err.Error()))
 		}
 	}
 	return sel
 }
 
 // imported brings a refresh token that the vendor does not know, which fails, and one with its access token.
-func imported(t *testing.T, cl *client.Client, r system.Registration, seen *witness) {
+func (w *secretWorld) imported(t *testing.T, cl *client.Client, r system.Registration) {
 	t.Helper()
-	refresh, access := "imported-refresh-token-of-"+r.Name, "imported-access-token-of-"+r.Name
-	seen.note("refresh_token", refresh)
-	seen.note("access_token", access)
+	refresh, access := "canary-refresh-token-"+rand.Text(), "canary-access-token-"+rand.Text()
+	w.secrets.Note("refresh_token", refresh)
+	w.secrets.Note("access_token", access)
 	_, err := cl.Import(t.Context(), client.ImportRequest{Client: r.Name, Account: "moved@example.com", RefreshToken: client.NewSecret(refresh)})
 	if err == nil {
-		t.Errorf("%s: a refresh token that the vendor does not know was imported", r.Name)
+		t.Fatalf("%s: a refresh token that the vendor does not know was imported", r.Name)
 	}
+	w.seen.keep("replies", []byte(err.Error()))
 	_, err = cl.Import(t.Context(), client.ImportRequest{
 		Client: r.Name, Account: "moved@example.com", RefreshToken: client.NewSecret(refresh), AccessToken: client.NewSecret(access),
 		ExpiresAt: time.Now().Add(time.Hour), Replace: true,
@@ -144,22 +268,69 @@ func imported(t *testing.T, cl *client.Client, r system.Registration, seen *witn
 }
 
 // mustFail sends requests with secrets in the wrong places.
-func mustFail(t *testing.T, d *system.Daemon, seen *witness) {
+func (w *secretWorld) mustFail(t *testing.T, d *system.Daemon) {
 	t.Helper()
-	s := service{t: t, nc: connectPlain(t, d)}
-	const misplaced = "a-secret-in-the-wrong-place"
-	seen.note("misplaced secret", misplaced)
+	misplaced, name := "canary-misplaced-"+rand.Text(), "canary-name-"+rand.Text()
+	w.secrets.Note("misplaced secret", misplaced)
+	w.secrets.Note("misplaced name", name)
+	nc := connectPlain(t, d)
 	for _, request := range []string{
-		`{"client":"adobe","account":"a","refresh_token":["` + misplaced + `"]}`, `{"client":"adobe","` + misplaced + `":1}`,
-		`{"client":"adobe","refresh_token":"` + misplaced, `{"client":"` + misplaced + `","account":"a","refresh_token":"x"}`,
+		`{"client":"adobe","account":"a","refresh_token":["` + misplaced + `"]}`, `{"client":"adobe","` + name + `":1}`,
+		`{"client":"adobe","refresh_token":"` + misplaced, `{"client":"` + name + `","account":"a","refresh_token":"x"}`,
+		`{"client":"adobe","account":"a","refresh_token":"x","expires_at":"` + misplaced + `"}`, `{"client":"adobe","account":7,"refresh_token":"` + misplaced + `"}`,
+		`{"client":"adobe","account":"a","refresh_token":"x","api_base_url":"https://` + misplaced + `.example.com/"}`,
 	} {
-		if a := s.ask("esign.api.default.grant.import", request); a.code == "" {
+		m := system.Must(nc.Request("esign.api.default.grant.import", []byte(request), 20*time.Second))(t)
+		w.seen.message("replies", m)
+		if m.Header.Get("Nats-Service-Error-Code") == "" {
 			t.Error("a bad import was taken")
 		}
 	}
-	for _, path := range []string{"/connect/" + misplaced, "/oauth/callback/adobe?code=" + misplaced + "&state=" + misplaced, "/" + misplaced} {
-		if p := newBrowser(t).open("http://" + d.Public + path); p.status < 400 || strings.Contains(p.text, misplaced) {
-			t.Errorf("%s answers %d", path[:8], p.status)
+	for name, path := range map[string]string{
+		"result": "/connect/" + misplaced, "callback": "/oauth/callback/adobe?code=" + misplaced + "&state=" + misplaced, "none": "/" + misplaced,
+	} {
+		p := newBrowser(t).open("http://" + d.Public + path)
+		w.seen.page("page "+name, p)
+		if p.status < 400 {
+			t.Errorf("the page %s answers %d", name, p.status)
+		}
+	}
+	resp := system.Must(system.Plain.PostForm("http://"+d.Public+"/events/dropbox", url.Values{"json": {`{"event":"` + misplaced + `"}`}}))(t)
+	w.seen.page("page events", readPage(t, resp))
+}
+
+// commands runs the commands of esignd that touch a secret.
+func (w *secretWorld) commands(d *system.Daemon) {
+	w.t.Helper()
+	token := "canary-typed-refresh-token-" + rand.Text()
+	w.secrets.Note("refresh_token", token)
+	selector := []string{"--client", "adobe", "--account", "secret@example.com"}
+	config := []string{"--config", d.Config}
+	pending := client.Selector{Client: "adobe", Account: "pending@example.com"}
+	w.noteTicket(system.Must(d.Dial().Authorize(w.t.Context(), client.AuthorizeRequest{Client: pending.Client, Account: pending.Account}))(w.t).ConnectURL)
+	for _, c := range []struct {
+		name  string
+		args  []string
+		stdin string
+		fails bool
+	}{
+		{name: "token get", args: append([]string{"token", "get"}, selector...)},
+		{name: "token pending", args: []string{"token", "get", "--client", pending.Client, "--account", pending.Account}, fails: true},
+		{name: "connect", args: []string{"connect", "--client", pending.Client, "--account", pending.Account}},
+		{name: "grants", args: []string{"grants", "list", "--json"}},
+		{name: "grants", args: append([]string{"grants", "show", "--json"}, selector...)},
+		{name: "import", args: []string{"grants", "import", "--client", "adobe", "--account", "typed@example.com"}, stdin: token, fails: true},
+		{name: "check", args: append([]string{"check"}, config...)},
+		{name: "keys", args: append([]string{"keys", "status", "--json"}, config...)},
+		{name: "keys", args: append([]string{"keys", "rotate"}, config...)},
+		{name: "backup", args: append([]string{"backup", "--out", filepath.Join(filepath.Dir(d.Config), "backup")}, config...)},
+		{name: "version", args: []string{"version"}},
+	} {
+		cmd := exec.CommandContext(w.t.Context(), binaries.Path("esignd"), c.args...)
+		cmd.Env = append(slices.Clone(d.Env), "ESIGND_SERVER="+d.NATSURL())
+		cmd.Stdin = strings.NewReader(c.stdin + "\n")
+		if w.seen.run("command "+c.name, cmd) == c.fails {
+			w.t.Errorf("esignd %v: %s", c.args, w.seen.text["command "+c.name])
 		}
 	}
 }
@@ -170,24 +341,6 @@ func (b *browser) consentAt(authorizationURL, account string) *url.URL {
 	return system.Must(consent.As(b.t.Context(), b.http, authorizationURL, account, true))(b.t)
 }
 
-// look reads what the machine's other users can see of the processes.
-func look(t *testing.T, d *system.Daemon, places map[string][]byte) {
-	t.Helper()
-	pids := d.Plugins()
-	if len(pids) != 3 {
-		t.Fatalf("plugins run: %v", pids)
-	}
-	for vendor, pid := range pids {
-		for _, file := range []string{"cmdline", "environ"} {
-			places["plugin "+vendor+" "+file] = system.Must(os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)))(t)
-		}
-	}
-	places["daemon cmdline"] = system.Must(os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.PID())))(t)
-	for name, address := range map[string]string{"console": d.Admin, "metrics": d.Admin + "/metrics", "admin readyz": d.Admin + "/readyz"} {
-		places[name] = []byte(newBrowser(t).open("http://" + address).text)
-	}
-}
-
 // crash makes a plugin die with its stack on standard error.
 func crash(t *testing.T, d *system.Daemon, r system.Registration) {
 	t.Helper()
@@ -196,42 +349,4 @@ func crash(t *testing.T, d *system.Daemon, r system.Registration) {
 		t.Fatal(err)
 	}
 	system.Await(t, 10*time.Second, "the plugin is back", func() bool { now := d.Plugins()[r.Vendor]; return now != 0 && now != pid })
-}
-
-// readFiles reads all that a daemon left in its data_dir.
-func readFiles(t *testing.T, dir string, places map[string][]byte) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		places["file "+strings.TrimPrefix(path, dir)] = content
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// wantPlantedFound puts a secret into each place and checks that the search finds it.
-func wantPlantedFound(t *testing.T, seen *witness, places map[string][]byte) {
-	t.Helper()
-	if len(places["output"]) == 0 || len(places["telemetry"]) == 0 || len(places["events"]) == 0 {
-		t.Error("there is nothing to search")
-	}
-	for place, content := range places {
-		for secret, what := range maps.Clone(seen.secrets) {
-			for _, form := range forms(secret) {
-				planted := slices.Concat(content[:len(content)/2], []byte(form), content[len(content)/2:])
-				if !slices.Contains(seen.search(planted), what) {
-					t.Fatalf("a planted %s is not found in %s", what, place)
-				}
-			}
-			break // one secret for each place
-		}
-	}
-	if len(seen.search([]byte("nothing"))) > 0 {
-		t.Error("the search finds secrets in nothing")
-	}
 }

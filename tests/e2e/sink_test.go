@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"net"
 	"sync"
 	"testing"
@@ -26,7 +27,7 @@ type sink struct {
 
 	mu    sync.Mutex // guards what follows
 	spans []span
-	text  []byte // all of it, readable
+	text  map[string][]byte // all of it, readable, by what it is
 }
 
 // span is a span with the service that made it.
@@ -52,7 +53,7 @@ type metricSink struct {
 func startSink(t testing.TB) *sink {
 	t.Helper()
 	listener := system.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	s := &sink{address: listener.Addr().String()}
+	s := &sink{address: listener.Addr().String(), text: map[string][]byte{}}
 	server := grpc.NewServer()
 	tracepb.RegisterTraceServiceServer(server, s)
 	logpb.RegisterLogsServiceServer(server, logSink{sink: s})
@@ -77,11 +78,11 @@ func (s *sink) env() []string {
 	}
 }
 
-func (s *sink) keep(m proto.Message, spans ...span) {
+func (s *sink) keep(kind string, m proto.Message, spans ...span) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text, _ := protojson.Marshal(m) // of a message that was just received
-	s.text = append(s.text, text...)
+	s.text[kind] = append(s.text[kind], text...)
 	s.spans = append(s.spans, spans...)
 }
 
@@ -100,25 +101,25 @@ func (s *sink) Export(_ context.Context, r *tracepb.ExportTraceServiceRequest) (
 			}
 		}
 	}
-	s.keep(r, spans...)
+	s.keep("traces", r, spans...)
 	return &tracepb.ExportTraceServiceResponse{}, nil
 }
 
 func (s logSink) Export(_ context.Context, r *logpb.ExportLogsServiceRequest) (*logpb.ExportLogsServiceResponse, error) {
-	s.keep(r)
+	s.keep("logs", r)
 	return &logpb.ExportLogsServiceResponse{}, nil
 }
 
 func (s metricSink) Export(_ context.Context, r *metricpb.ExportMetricsServiceRequest) (*metricpb.ExportMetricsServiceResponse, error) {
-	s.keep(r)
+	s.keep("metrics", r)
 	return &metricpb.ExportMetricsServiceResponse{}, nil
 }
 
-// received is all that came, as JSON.
-func (s *sink) received() []byte {
+// received is all that came, as JSON, by what it is: traces, metrics and logs.
+func (s *sink) received() map[string][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]byte(nil), s.text...)
+	return maps.Clone(s.text) // what is there is not changed, only added to
 }
 
 // of returns the spans of a trace.

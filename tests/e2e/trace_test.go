@@ -65,8 +65,10 @@ func TestOneTrace(t *testing.T) {
 			return false
 		})
 	}
-	if found := seen.Search(collector.received()); len(found) > 0 {
-		t.Errorf("telemetry holds %v", found)
+	told := newPlaces(t)
+	told.telemetry(collector)
+	for _, found := range told.found(seen, nil) {
+		t.Error(found)
 	}
 	if len(seen.Kinds()) < 4 {
 		t.Errorf("only %v were looked for", seen.Kinds())

@@ -3,9 +3,11 @@ package system
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +40,9 @@ type Options struct {
 	NATS     *External // nil: the embedded server
 	DataDir  string    // empty: a new folder
 	Auth     string    // nats.auth, in YAML; empty: none, and nothing with an external server
+	// Secrets is a folder for the secrets, in a file for each by the name of its variable, and for the key that then wraps
+	// the keyset in any case. Empty: they are in the environment.
+	Secrets string
 }
 
 // External is a NATS server, or cluster, that is not the daemon's.
@@ -49,8 +54,10 @@ type External struct {
 	Credentials string
 }
 
-// wrapKey wraps the keysets of tests.
-const wrapKey = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+// WrapKey wraps the keysets of tests.
+const WrapKey = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+const wrapVariable = "WRAP_KEY"
 
 // NewDaemon writes a configuration and starts nothing.
 func NewDaemon(t testing.TB, o Options) *Daemon {
@@ -70,16 +77,34 @@ func NewDaemon(t testing.TB, o Options) *Daemon {
 		d.natsURL = o.NATS.URL
 	}
 	// Of the tests' own environment esignd gets what a service manager gives.
-	d.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir(), "GORACE=halt_on_error=0", "WRAP_KEY=" + wrapKey}, o.Env...)
-	for _, r := range o.Clients {
-		_, secret := r.Box.Client()
-		d.Env = append(d.Env, r.SecretVariable()+"="+secret)
-		if box, ok := r.Box.(keyed); ok {
-			d.Env = append(d.Env, r.SecretVariable()+"_KEY="+box.APIKey())
-		}
-	}
+	d.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir(), "GORACE=halt_on_error=0"}, o.Env...)
+	d.placeSecrets(o)
 	d.Write(o)
 	return d
+}
+
+// placeSecrets puts the secrets where the configuration says that they are.
+func (d *Daemon) placeSecrets(o Options) {
+	d.t.Helper()
+	all := map[string]string{wrapVariable: WrapKey}
+	for _, r := range o.Clients {
+		maps.Copy(all, r.secrets())
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if o.Secrets == "" {
+			d.Env = append(d.Env, name+"="+all[name])
+		} else if err := os.WriteFile(filepath.Join(o.Secrets, name), []byte(all[name]+"\n"), 0o600); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// secret is how the configuration names a secret.
+func (o Options) secret(variable string) string {
+	if o.Secrets == "" {
+		return "{env: " + variable + "}"
+	}
+	return fmt.Sprintf("{file: %q}", filepath.Join(o.Secrets, variable))
 }
 
 // Write writes the configuration file.
@@ -89,9 +114,12 @@ func (d *Daemon) Write(o Options) {
 	_, _ = fmt.Fprintf(&b, "data_dir: %s\n", d.DataDir)
 	if e := o.NATS; e == nil {
 		_, _ = fmt.Fprintf(&b, "nats: {listen: %q, auth: %s}\n", d.NATS, cmp.Or(o.Auth, "none"))
+		if o.Secrets != "" {
+			_, _ = fmt.Fprintf(&b, "keys: {wrap: %s}\n", o.secret(wrapVariable))
+		}
 	} else {
-		_, _ = fmt.Fprintf(&b, "nats: {url: %q, replicas: %d, credentials: %q, auth: %s}\nkeys: {keyset: %q, wrap: {env: WRAP_KEY}}\n",
-			e.URL, max(e.Replicas, 1), e.Credentials, cmp.Or(o.Auth, "null"), e.Keyset)
+		_, _ = fmt.Fprintf(&b, "nats: {url: %q, replicas: %d, credentials: %q, auth: %s}\nkeys: {keyset: %q, wrap: %s}\n",
+			e.URL, max(e.Replicas, 1), e.Credentials, cmp.Or(o.Auth, "null"), e.Keyset, o.secret(wrapVariable))
 	}
 	_, _ = fmt.Fprintf(&b, "http:\n  listen: %q\n  admin: %q\n  public_url: http://%s\n", d.Public, d.Admin, d.Public)
 	if o.ReturnTo != "" {
@@ -99,7 +127,7 @@ func (d *Daemon) Write(o Options) {
 	}
 	_, _ = fmt.Fprintf(&b, "plugins: {dir: %s}\nlog: {level: %s}\nclients:\n", cmp.Or(o.Plugins, string(o.Binaries)), cmp.Or(o.LogLevel, "info"))
 	for _, r := range o.Clients {
-		r.yaml(&b)
+		r.yaml(&b, o.secret)
 	}
 	if err := os.WriteFile(d.Config, []byte(b.String()), 0o600); err != nil {
 		d.t.Fatal(err)

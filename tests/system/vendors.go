@@ -15,6 +15,7 @@ import (
 	adobe "github.com/esignd/esignd/plugins/adobesign/sandbox"
 	dropbox "github.com/esignd/esignd/plugins/dropboxsign/sandbox"
 	global "github.com/esignd/esignd/plugins/esignglobal/sandbox"
+	generic "github.com/esignd/esignd/plugins/generic/sandbox"
 )
 
 // Sandbox is what the three vendors' have in common.
@@ -57,6 +58,8 @@ func (w World) Open(t testing.TB, vendor string) Sandbox {
 		box, err = dropbox.New(dropbox.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch, StateFile: state, Rotate: w.Rotate})
 	case "esignglobal":
 		box, err = global.New(global.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch, StateFile: state, Rotate: true})
+	case "generic":
+		box, err = generic.New(generic.Config{AccessLifetime: w.Lifetime, Middleware: w.Watch})
 	default:
 		t.Fatalf("no sandbox of %s", vendor)
 	}
@@ -101,9 +104,20 @@ func Scopes(vendor string) []string {
 	}
 }
 
-func (r Registration) yaml(b *strings.Builder) {
+// secrets are those of the registration by the variables that hold them.
+func (r Registration) secrets() map[string]string {
+	_, secret := r.Box.Client()
+	all := map[string]string{r.SecretVariable(): secret}
+	if box, ok := r.Box.(keyed); ok {
+		all[r.SecretVariable()+"_KEY"] = box.APIKey()
+	}
+	return all
+}
+
+// yaml writes the client of the configuration. ref says where a secret is, by its variable.
+func (r Registration) yaml(b *strings.Builder, ref func(variable string) string) {
 	id, _ := r.Box.Client()
-	_, _ = fmt.Fprintf(b, "  - name: %s\n    vendor: %s\n    client_id: %s\n    client_secret: {env: %s}\n", r.Name, r.Vendor, id, r.SecretVariable())
+	_, _ = fmt.Fprintf(b, "  - name: %s\n    vendor: %s\n    client_id: %s\n    client_secret: %s\n", r.Name, r.Vendor, id, ref(r.SecretVariable()))
 	for key, value := range map[string]string{"grant_type": r.GrantType, "policy": r.Policy} {
 		if value != "" {
 			_, _ = fmt.Fprintf(b, "    %s: %s\n", key, value)
@@ -120,7 +134,7 @@ func (r Registration) yaml(b *strings.Builder) {
 		_, _ = fmt.Fprintf(b, "      %s: %q\n", name, settings[name])
 	}
 	if _, ok := r.Box.(keyed); ok {
-		_, _ = fmt.Fprintf(b, "      api_key: {env: %s_KEY}\n", r.SecretVariable())
+		_, _ = fmt.Fprintf(b, "      api_key: %s\n", ref(r.SecretVariable()+"_KEY"))
 	}
 }
 
@@ -154,6 +168,7 @@ func APIRequest(ctx context.Context, tok client.Token) (*http.Request, error) {
 		"adobesign":   "/api/rest/v6/users/me",
 		"dropboxsign": "/v3/account",
 		"esignglobal": "/esignglobal/v1/envelope/envelopeDetail?envelopeId=1",
+		"generic":     "/me",
 	}[tok.Vendor]
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, tok.APIBaseURL+path, nil)
 	if err == nil {

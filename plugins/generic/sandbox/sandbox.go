@@ -10,6 +10,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -23,6 +24,8 @@ import (
 type Config struct {
 	// AutoConsent is an account that has accepted already: nobody is asked.
 	AutoConsent string
+	// AccessLifetime is that of an access token. 0: an hour.
+	AccessLifetime time.Duration
 	// WithoutPKCE takes authorizations without a code challenge.
 	WithoutPKCE bool
 	// Middleware wraps every request, for tests.
@@ -48,7 +51,7 @@ func New(cfg Config) (*Server, error) {
 
 func (s *Server) assemble() (err error) {
 	s.ledger, err = authserver.NewLedger(authserver.LedgerConfig{
-		ClientID: "a client", ClientSecret: "s3cret:+%/", Access: time.Hour, Refresh: 24 * time.Hour, Code: time.Minute, Rotate: true,
+		ClientID: "a client", ClientSecret: "s3cret:+%/", Access: cmp.Or(s.cfg.AccessLifetime, time.Hour), Refresh: 24 * time.Hour, Code: time.Minute, Rotate: true,
 		Formats: authserver.Formats{Access: "access-%s", Refresh: "refresh-%s", Code: "code-%s"},
 	})
 	if err != nil {
