@@ -79,6 +79,7 @@ func giveKeyset(t *testing.T, from, to string) {
 }
 
 func TestBackupOfARunningBusIsRestoredIntoAnEmptyOne(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cfg := embeddedConfig(dir)
 	b := openBus(t, cfg)
@@ -113,6 +114,7 @@ func TestBackupOfARunningBusIsRestoredIntoAnEmptyOne(t *testing.T) {
 }
 
 func TestBackupTellsNothingOutsideTheSeal(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	stock(t, b, 3)
@@ -130,6 +132,7 @@ func TestBackupTellsNothingOutsideTheSeal(t *testing.T) {
 
 // Whatever was done to a backup is found before anything is written.
 func TestDamagedBackupIsRefused(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	stock(t, b, 400) // several segments
@@ -165,6 +168,7 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 }
 
 func TestRestoreRefusesWhatItCannotReadAndWritesNothing(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	stock(t, b, 2)
@@ -218,6 +222,7 @@ func tree(t *testing.T, dir string) map[string]string {
 }
 
 func TestRestoreWantsTheDaemonStopped(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	stock(t, b, 1)
@@ -228,6 +233,7 @@ func TestRestoreWantsTheDaemonStopped(t *testing.T) {
 }
 
 func TestBackupOfAnExternalServer(t *testing.T) {
+	t.Parallel()
 	cfg := externalConfig(t, startExternal(t, nil).ClientURL())
 	b := openBus(t, cfg)
 	stock(t, b, 20)
@@ -254,6 +260,7 @@ func TestBackupOfAnExternalServer(t *testing.T) {
 
 // A record that cannot be read is left out and named, and a backup mends it.
 func TestDamagedRecordIsLeftOutOfABackupAndMendedByOne(t *testing.T) {
+	t.Parallel()
 	cfg := externalConfig(t, startExternal(t, nil).ClientURL())
 	b := openBus(t, cfg)
 	stock(t, b, 3)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestServicesHearTheirTenantsEventsAndNothingElse(t *testing.T) {
+	t.Parallel()
 	g := openGuests(t)
 	if nc, err := nats.Connect(g.ClientURL()); err == nil {
 		nc.Close()
@@ -81,6 +82,7 @@ func TestServicesHearTheirTenantsEventsAndNothingElse(t *testing.T) {
 }
 
 func TestServiceConsumesThroughTheConsumerThatIsMadeForIt(t *testing.T) {
+	t.Parallel()
 	g := openGuests(t)
 	ctx := testContext(t)
 	mine, others := testEvent("e1"), testEvent("e2")
@@ -113,6 +115,7 @@ func TestServiceConsumesThroughTheConsumerThatIsMadeForIt(t *testing.T) {
 
 // A service without a durable hears what is published while it is connected.
 func TestServiceWatchesWithoutAConsumer(t *testing.T) {
+	t.Parallel()
 	g := openGuests(t)
 	ctx := testContext(t)
 	cl, closeConn, err := client.Dial(ctx, client.DialConfig{URL: g.ClientURL(), Credentials: g.proofs["watch"].Path()})

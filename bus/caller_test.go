@@ -53,6 +53,7 @@ func openGuests(t *testing.T) guests {
 var reserved = []wire.Endpoint{wire.GrantImport, wire.GrantForget, wire.GrantList}
 
 func TestRolesMayUseTheirEndpoints(t *testing.T) {
+	t.Parallel()
 	g := openGuests(t)
 	sub, err := g.Conn().Subscribe("esign.api.>", func(m *nats.Msg) { _ = m.Respond([]byte(m.Subject)) })
 	if err != nil {
@@ -90,6 +91,7 @@ func TestRolesMayUseTheirEndpoints(t *testing.T) {
 
 // A reply subject is the caller's to choose. What comes of it stays in the caller's own account.
 func TestReplySubjectOfAServiceLeadsNowhere(t *testing.T) {
+	t.Parallel()
 	g := openGuests(t)
 	ctx := testContext(t)
 	r := core.Record{Key: "grant.g_1", Public: []byte(`{}`), Secret: []byte("token")}
@@ -183,6 +185,7 @@ func (g guests) lastSequences(t *testing.T) map[string]uint64 {
 
 // TestSetCallersLeavesTheOthersAlone adds a service and removes one while another asks, hears and consumes.
 func TestSetCallersLeavesTheOthersAlone(t *testing.T) {
+	t.Parallel()
 	g := openGuests(t)
 	ctx := testContext(t)
 	release := make(chan struct{})

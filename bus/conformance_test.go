@@ -8,6 +8,7 @@ import (
 )
 
 func TestPublisherConforms(t *testing.T) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) {
 		storetest.RunPublisher(t, func(t *testing.T) core.Publisher {
 			return openBus(t, embeddedConfig(t.TempDir())).Publisher()
@@ -21,12 +22,15 @@ func TestPublisherConforms(t *testing.T) {
 }
 
 func TestStoreConforms(t *testing.T) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
 		storetest.Run(t, func(t *testing.T) core.Store {
 			return openBus(t, embeddedConfig(t.TempDir())).Store()
 		})
 	})
 	t.Run("external", func(t *testing.T) {
+		t.Parallel()
 		storetest.Run(t, func(t *testing.T) core.Store {
 			return openBus(t, externalConfig(t, startExternal(t, nil).ClientURL())).Store()
 		})

@@ -20,6 +20,7 @@ const inProcessWithoutWrites = "BUS_TEST_WITHOUT_WRITES"
 // The limit on the size of files makes every write fail, as a full disk does, while reads go on. It is a limit of the
 // whole process, so the test runs in one of its own: go test writes a log of its own from this one.
 func TestServerThatTakesNoWritesIsNotReady(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(inProcessWithoutWrites) == "" {
 		runInProcessOfItsOwn(t, inProcessWithoutWrites)
 		return

@@ -26,6 +26,7 @@ import (
 )
 
 func TestReplicasShareOneStore(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, nil)
 	cfg := externalConfig(t, e.ClientURL())
 	a, b := openBus(t, cfg), openOther(t, cfg)
@@ -42,6 +43,7 @@ func TestReplicasShareOneStore(t *testing.T) {
 }
 
 func TestReplicaWithAnotherKeysetIsRefused(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, nil)
 	a := openBus(t, externalConfig(t, e.ClientURL()))
 	put(t, a.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`), Secret: []byte("token")})
@@ -62,6 +64,7 @@ func TestReplicaWithAnotherKeysetIsRefused(t *testing.T) {
 }
 
 func TestExternalServerThatWillNotDoIsRefused(t *testing.T) {
+	t.Parallel()
 	without := startExternal(t, func(o *server.Options) { o.JetStream = false })
 	if _, err := Open(testContext(t), externalConfig(t, without.ClientURL())); err == nil || !strings.Contains(err.Error(), "JetStream") {
 		t.Errorf("JetStream off: %v", err)
@@ -82,6 +85,7 @@ func TestExternalServerThatWillNotDoIsRefused(t *testing.T) {
 }
 
 func TestOldServerIsRefused(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, func(o *server.Options) { o.JetStream = false })
 	nc, err := nats.Connect(e.ClientURL())
 	if err != nil {
@@ -104,6 +108,7 @@ func TestOldServerIsRefused(t *testing.T) {
 }
 
 func TestStreamsAreBroughtUpToDateAndThoseOfOthersLeft(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, nil)
 	cfg := externalConfig(t, e.ClientURL())
 	closeBus(t, openBus(t, cfg))
@@ -147,6 +152,7 @@ func TestStreamsAreBroughtUpToDateAndThoseOfOthersLeft(t *testing.T) {
 }
 
 func TestRecordsAreAKeyValueBucketToNATSTools(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, nil)
 	b := openBus(t, externalConfig(t, e.ClientURL()))
 	revision := put(t, b.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`), Secret: []byte("token")})
@@ -172,6 +178,7 @@ func TestRecordsAreAKeyValueBucketToNATSTools(t *testing.T) {
 }
 
 func TestExternalServerIsReachedByTLSWithACertificateOfOurs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	pair, pool := writeCertificate(t, dir)
 	e := startExternal(t, func(o *server.Options) {

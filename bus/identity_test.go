@@ -51,6 +51,7 @@ func askWho(t *testing.T, nc *nats.Conn, header nats.Header) Identity {
 }
 
 func TestRequestsTellWhoAsks(t *testing.T) {
+	t.Parallel()
 	forged := nats.Header{requestInfo: {`{"acc":"ESIGND_default_desk","user":"root"}`}}
 	g := openGuests(t)
 	startDaemon(t, g.Bus, nil).identify(t)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestKeysetOfOthersIsNotTaken(t *testing.T) {
+	t.Parallel()
 	b, other := openBus(t, embeddedConfig(t.TempDir())), openBus(t, embeddedConfig(t.TempDir()))
 	record := core.Record{Key: "grant.g_1", Public: []byte(`{}`), Secret: []byte("token")}
 	put(t, b.Store(), record)
@@ -46,6 +47,7 @@ func TestKeysetOfOthersIsNotTaken(t *testing.T) {
 }
 
 func TestOneRotationAtATime(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	var inner error
 	_, err := b.RotateKeys(testContext(t), func(s KeyStep) error {
@@ -60,6 +62,7 @@ func TestOneRotationAtATime(t *testing.T) {
 }
 
 func TestOldKeysAreDroppedOnceNothingIsUnderThem(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	if _, err := b.DropKeys(testContext(t)); !errors.Is(err, errNoOldKeys) {
 		t.Errorf("with one key: %v", err)
@@ -105,6 +108,7 @@ func TestOldKeysAreDroppedOnceNothingIsUnderThem(t *testing.T) {
 }
 
 func TestDamagedRecordHoldsUpNoRotation(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	ses, err := b.opened()
 	if err != nil {
@@ -127,6 +131,7 @@ func TestDamagedRecordHoldsUpNoRotation(t *testing.T) {
 }
 
 func TestRecordsThatEndDoSoAfterARotation(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	put(t, b.Store(), core.Record{Key: "ticket.1", Public: []byte(`{}`), Secret: []byte("link"), TTL: 10 * time.Minute})
 	rotate(t, b)

@@ -23,6 +23,7 @@ func wrapOf(b byte) core.Secret {
 }
 
 func TestKeysetIsMadeOnceAndReadAfter(t *testing.T) {
+	t.Parallel()
 	for name, wrap := range map[string]core.Secret{"clear": {}, "wrapped": wrapOf(1)} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -68,6 +69,7 @@ func filesOf(t *testing.T, dir string) map[string]string {
 }
 
 func TestWrongKeyIsToldAndTouchesNothing(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	cfg.Keys.Wrap = wrapOf(1)
 	b := openBus(t, cfg)
@@ -131,6 +133,7 @@ func TestWrongKeyIsToldAndTouchesNothing(t *testing.T) {
 }
 
 func TestKeysetIsNotMadeAnewOverASpooledRecord(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	if err := b.Spool().Put(core.Record{Key: "grant.g_1", Public: []byte(`{}`), Secret: []byte("token")}); err != nil {
@@ -146,6 +149,7 @@ func TestKeysetIsNotMadeAnewOverASpooledRecord(t *testing.T) {
 }
 
 func TestKeysetIsNotMadeAnewOverRecordsWithoutSecrets(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	put(t, b.Store(), core.Record{Key: "client.main", Public: []byte(`{}`)})
@@ -159,6 +163,7 @@ func TestKeysetIsNotMadeAnewOverRecordsWithoutSecrets(t *testing.T) {
 }
 
 func TestOneDamagedRecordDoesNotStopTheStart(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	ses, err := b.opened()
@@ -178,6 +183,7 @@ func TestOneDamagedRecordDoesNotStopTheStart(t *testing.T) {
 }
 
 func TestClearKeysetIsWrappedOnceThereIsAKey(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	put(t, b.Store(), core.Record{Key: "grant.g_1", Public: []byte(`{}`), Secret: []byte("token")})
@@ -198,6 +204,7 @@ func TestClearKeysetIsWrappedOnceThereIsAKey(t *testing.T) {
 }
 
 func TestWrapKeyMayBeWrittenInAnyUsualForm(t *testing.T) {
+	t.Parallel()
 	raw := bytes.Repeat([]byte{0xfb, 0x01}, wrapKeySize/2)
 	for _, text := range []string{
 		hex.EncodeToString(raw), base64.StdEncoding.EncodeToString(raw), base64.RawStdEncoding.EncodeToString(raw),
@@ -229,6 +236,7 @@ func (w *remoteWrapper) DecryptWithContext(ctx context.Context, ciphertext, asso
 }
 
 func TestKeysetIsWrappedByWhatImplementsWrapper(t *testing.T) {
+	t.Parallel()
 	local, err := newLocalWrapper(wrapOf(1))
 	if err != nil {
 		t.Fatal(err)

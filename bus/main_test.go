@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tests/scratch"
 )
 
 // childEnv makes the test binary a daemon that writes to the data_dir it names and waits to be killed.
@@ -28,9 +31,22 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	flag.Parse()
+	remove, err := scratch.InMemory()
+	// Most of what these tests do is wait.
+	if err := errors.Join(err, flag.Set("test.parallel", "4")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	// A server whose mirror was promoted tries for a while to tell the one that it mirrored.
 	promoted := goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).tryDeleteSourcingConsumer.func1")
-	goleak.VerifyTestMain(m, promoted)
+	goleak.VerifyTestMain(m, promoted, goleak.Cleanup(func(code int) {
+		if err := remove(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}))
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -151,7 +167,7 @@ func put(t *testing.T, s core.Store, r core.Record) uint64 {
 // eventually polls a condition until it holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("did not happen: %s", what)

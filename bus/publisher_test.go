@@ -16,6 +16,7 @@ func testEvent(id string) core.Event {
 }
 
 func TestEventPublishedTwiceIsStoredOnce(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	p, ctx := b.Publisher(), testContext(t)
 	if last, err := p.Last(ctx, testEvent("")); err != nil || last.ID != "" {

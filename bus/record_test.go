@@ -61,6 +61,7 @@ func writeGolden(t *testing.T) {
 
 // A later esignd reads what this one wrote.
 func TestRecordOfFormat1IsRead(t *testing.T) {
+	t.Parallel()
 	if *update {
 		writeGolden(t)
 	}
@@ -78,6 +79,7 @@ func TestRecordOfFormat1IsRead(t *testing.T) {
 }
 
 func TestEveryChangedByteOfARecordIsSeen(t *testing.T) {
+	t.Parallel()
 	value, err := os.ReadFile(filepath.Join("testdata", "record.v1.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +104,7 @@ func TestEveryChangedByteOfARecordIsSeen(t *testing.T) {
 }
 
 func TestSecretIsBoundToItsKey(t *testing.T) {
+	t.Parallel()
 	s := goldenSealer(t)
 	value := mustEncode(t, s, "grant.a", core.Record{Public: []byte(`{}`), Secret: []byte("x")})
 	if _, _, err := s.decode("grant.b", value); !errors.Is(err, core.ErrDamaged) {
@@ -110,6 +113,7 @@ func TestSecretIsBoundToItsKey(t *testing.T) {
 }
 
 func TestPublicPartThatIsNotJSONIsRefused(t *testing.T) {
+	t.Parallel()
 	s := goldenSealer(t)
 	for _, public := range []string{"{", `{},"sealed":""`, `{}}`, "x"} {
 		if _, err := s.encode("grant.a", []byte(public), nil); err == nil {

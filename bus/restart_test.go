@@ -58,6 +58,7 @@ func fill(ctx context.Context, b *Bus) error {
 }
 
 func TestKilledServerKeepsRecordsEventsAndTimers(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+dir)
@@ -90,6 +91,7 @@ func TestKilledServerKeepsRecordsEventsAndTimers(t *testing.T) {
 }
 
 func TestStoppedServerKeepsRecordsEventsAndTimers(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	b := openBus(t, embeddedConfig(dir))
 	if err := fill(testContext(t), b); err != nil {
@@ -133,6 +135,7 @@ func checkFilled(t *testing.T, b *Bus) {
 }
 
 func TestStoreOfAClusterIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	closeBus(t, openBus(t, embeddedConfig(dir)))
 	mark := filepath.Join(dir, serverFolder, standaloneFile)
@@ -151,6 +154,7 @@ func TestStoreOfAClusterIsRefused(t *testing.T) {
 }
 
 func TestStoreLeftBehindForAnExternalServerIsTold(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	b := openBus(t, embeddedConfig(dir))
 	put(t, b.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`), Secret: []byte("token")})
@@ -169,6 +173,7 @@ func TestStoreLeftBehindForAnExternalServerIsTold(t *testing.T) {
 }
 
 func TestDataDirIsFreeAfterCloseAndAfterAFailedStart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	b := openBus(t, embeddedConfig(dir))
 	busy := embeddedConfig(t.TempDir())
@@ -187,6 +192,7 @@ func TestDataDirIsFreeAfterCloseAndAfterAFailedStart(t *testing.T) {
 }
 
 func TestCloseEndsWhatStillWatchesAndWorks(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	ended := make(chan error, 2)
 	synced := make(chan struct{}, 1)

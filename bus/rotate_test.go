@@ -135,6 +135,7 @@ func (w *writers) check(t *testing.T, s core.Store) {
 }
 
 func TestRotationUnderLoadLeavesNothingUnderTheOldKey(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	old := primaryOf(t, b)
 	want := map[string]string{}
@@ -175,6 +176,7 @@ func TestRotationUnderLoadLeavesNothingUnderTheOldKey(t *testing.T) {
 
 // Whatever stops a rotation after a step, the next run goes on from there.
 func TestRotationThatWasStoppedGoesOn(t *testing.T) {
+	t.Parallel()
 	for _, at := range []KeyStep{KeyAdded, KeyKnown, KeyPromoted, KeyInUse, KeyResealed} {
 		t.Run(string(at), func(t *testing.T) {
 			cfg := embeddedConfig(t.TempDir())
@@ -217,6 +219,7 @@ func TestRotationThatWasStoppedGoesOn(t *testing.T) {
 }
 
 func TestRotationReachesEveryReplica(t *testing.T) {
+	t.Parallel()
 	cfg := externalConfig(t, startExternal(t, nil).ClientURL())
 	a, b := openBus(t, cfg), openOther(t, cfg)
 	old := primaryOf(t, a)
@@ -246,6 +249,7 @@ func TestRotationReachesEveryReplica(t *testing.T) {
 }
 
 func TestRollCallIsAnsweredToInboxesAlone(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, externalConfig(t, startExternal(t, nil).ClientURL()))
 	nc := dialOutside(t, b)
 	if err := nc.PublishRequest(rollCallSubject("esign"), recordPrefix+"grant.g_1", nil); err != nil {
@@ -279,6 +283,7 @@ func change(t *testing.T, b *Bus, edit func(*keyset.Manager, map[uint32]time.Tim
 
 // A replica that heard nothing of a rotation learns of it from the first record that it meets.
 func TestReplicaThatSleptLearnsOfTheRotation(t *testing.T) {
+	t.Parallel()
 	for name, asleep := range map[string]int{"through all of it": 0, "since the key was added": 1} {
 		t.Run(name, func(t *testing.T) {
 			b := openBus(t, embeddedConfig(t.TempDir()))

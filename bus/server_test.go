@@ -18,6 +18,7 @@ import (
 const testNKey = "UAKWEUT7YHFAUPCUEEVJNIP4ZTOIAE7AA2FEZJSSPH6JC5HZGZRHVTCA"
 
 func TestConfigIsRefusedWithWhatToDo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, c := range []struct {
 		name, want string
@@ -53,6 +54,7 @@ func TestConfigIsRefusedWithWhatToDo(t *testing.T) {
 }
 
 func TestEmbeddedServerSyncsAlways(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	ses, err := b.opened()
 	if err != nil {
@@ -97,6 +99,7 @@ func (d denied) wantRefusal(t *testing.T, what string) {
 }
 
 func TestAnonymousCallerMayDoWhatIsListedAndNothingElse(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	put(t, b.Store(), core.Record{Key: "grant.g_1", Public: []byte(`{}`), Secret: []byte("token")})
 	nc := dialDenied(t, b)
@@ -136,6 +139,7 @@ func TestAnonymousCallerMayDoWhatIsListedAndNothingElse(t *testing.T) {
 }
 
 func TestReplySubjectOfACallerReachesNoRecord(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	ctx := testContext(t)
 	r := core.Record{Key: "grant.g_1", Public: []byte(`{}`), Secret: []byte("token")}
@@ -166,6 +170,7 @@ func TestReplySubjectOfACallerReachesNoRecord(t *testing.T) {
 }
 
 func TestAnonymousCallerHearsEventsAndAsks(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	ctx := testContext(t)
 	sub, err := b.Conn().Subscribe("esign.api.*.token.get", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) })

@@ -9,6 +9,7 @@ import (
 )
 
 func TestAccountIsVerifiedCreatedAndConfirmedOverNATS(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	c, _ := d.caller(t, "default")
 	ctx := testContext(t)

@@ -24,6 +24,7 @@ import (
 )
 
 func TestIsInbox(t *testing.T) {
+	t.Parallel()
 	for reply, want := range map[string]bool{
 		"_INBOX.abc":                      true,
 		"_INBOX.abc.def":                  true,
@@ -59,6 +60,7 @@ func TestIsInbox(t *testing.T) {
 
 // On a server that is not ours, records, events and callers are in one account, and our connection may write anywhere.
 func TestServiceWritesNothingOnASubjectThatIsNoInbox(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, nil)
 	d := startDaemon(t, openBus(t, externalConfig(t, e.ClientURL())), nil)
 	_, nc := d.caller(t, "default")
@@ -115,6 +117,7 @@ func (d *daemon) quiescent(t *testing.T) bool {
 }
 
 func TestServiceAnswersToTheInboxOfACaller(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	billing, proof := newCaller(t, "default", "billing", wire.Caller)
 	cfg.Auth = Auth{Callers: []Caller{billing}}
@@ -130,6 +133,7 @@ func TestServiceAnswersToTheInboxOfACaller(t *testing.T) {
 }
 
 func TestServiceAnswersOverload(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), func(c *ServiceConfig) { c.Pending = 1 })
 	c, _ := d.caller(t, "default")
 	entered, release := d.vendor.hold()
@@ -154,6 +158,7 @@ func TestServiceAnswersOverload(t *testing.T) {
 }
 
 func TestServiceCloseAnswersWhatCame(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	c, nc := d.caller(t, "default")
 	entered, release := d.vendor.hold()
@@ -183,6 +188,7 @@ func TestServiceCloseAnswersWhatCame(t *testing.T) {
 }
 
 func TestServiceCloseDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	c, _ := d.caller(t, "default")
 	entered, release := d.vendor.hold()
@@ -204,6 +210,7 @@ func TestServiceCloseDoesNotWaitForEver(t *testing.T) {
 }
 
 func TestServiceCloseLosesNoRequest(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	_, nc := d.caller(t, "default")
 	d.seed(t, "default", "alice")
@@ -257,6 +264,7 @@ func (l *lines) String() string {
 }
 
 func TestServiceSurvivesAPanicAndLogsNoRequest(t *testing.T) {
+	t.Parallel()
 	var log lines
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), func(c *ServiceConfig) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -287,6 +295,7 @@ func TestServiceSurvivesAPanicAndLogsNoRequest(t *testing.T) {
 }
 
 func TestServiceContinuesTheCallersTrace(t *testing.T) {
+	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), func(c *ServiceConfig) { c.TracerProvider = provider })

@@ -59,6 +59,7 @@ func (o *operator) reads(text string) (found bool, answers int) {
 }
 
 func TestOperatorReadsNothingOfASealedAnswer(t *testing.T) {
+	t.Parallel()
 	for name, sealed := range map[string]bool{"clear": false, "sealed": true} {
 		t.Run(name, func(t *testing.T) {
 			b := openBus(t, externalConfig(t, startExternal(t, nil).ClientURL()))
@@ -105,6 +106,7 @@ func TestOperatorReadsNothingOfASealedAnswer(t *testing.T) {
 }
 
 func TestSealThatCannotBeGivenIsRefused(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	g := d.seed(t, "default", "alice")
 	_, nc := d.caller(t, "default")

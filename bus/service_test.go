@@ -20,6 +20,7 @@ import (
 )
 
 func TestServiceAnswersTheWholeLifeOfAGrant(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	c, _ := d.caller(t, "default")
 	ctx := testContext(t)
@@ -69,6 +70,7 @@ func TestServiceAnswersTheWholeLifeOfAGrant(t *testing.T) {
 }
 
 func TestServiceAnswersByTheTable(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	ctx := testContext(t)
 	mine, _ := d.caller(t, "default")
@@ -150,6 +152,7 @@ func asError(t *testing.T, err error) *client.Error {
 }
 
 func TestServiceAnswersForAFailingVendor(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name   string
 		vendor core.VendorError
@@ -180,6 +183,7 @@ func TestServiceAnswersForAFailingVendor(t *testing.T) {
 }
 
 func TestServiceRefusesMalformedRequests(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	_, nc := d.caller(t, "default")
 	cases := []struct{ name, subject, body, names string }{
@@ -217,6 +221,7 @@ func TestServiceRefusesMalformedRequests(t *testing.T) {
 }
 
 func TestServiceRefreshesOnceForFiftyCallers(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
 	entered, release := d.vendor.hold()
 	defer release()
@@ -257,6 +262,7 @@ func (d *daemon) endpoint(name wire.Endpoint) *endpoint {
 }
 
 func TestServiceIsDiscovered(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), func(c *ServiceConfig) { c.Version = "v1.2.3" })
 	c, nc := d.caller(t, "default")
 	if _, err := c.Token(testContext(t), client.Selector{Client: "app"}); err != nil {
@@ -303,6 +309,7 @@ func ask(t *testing.T, nc *nats.Conn, subject string, into any) {
 }
 
 func TestServicePagesFitTheServer(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, func(o *server.Options) { o.MaxPayload = 16 << 10 })
 	d := startDaemon(t, openBus(t, externalConfig(t, e.ClientURL())), nil)
 	c, _ := d.caller(t, "default")
@@ -331,6 +338,7 @@ func TestServicePagesFitTheServer(t *testing.T) {
 }
 
 func TestNewServiceChecksItsConfig(t *testing.T) {
+	t.Parallel()
 	m, err := core.New(core.Config{Adapters: core.AdapterMap{}, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)

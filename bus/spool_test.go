@@ -13,6 +13,7 @@ import (
 )
 
 func TestSpoolKeepsRecordsOverARestart(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	want := core.Record{Key: "grant.g_1", Public: []byte(`{ "a": "<" }`), Secret: []byte("token"), TTL: time.Minute, Revision: 7}
@@ -38,6 +39,7 @@ func TestSpoolKeepsRecordsOverARestart(t *testing.T) {
 }
 
 func TestSpoolTellsDamageAndKeepsIt(t *testing.T) {
+	t.Parallel()
 	cfg := embeddedConfig(t.TempDir())
 	b := openBus(t, cfg)
 	if got, err := b.Spool().All(); err != nil || len(got) != 0 {

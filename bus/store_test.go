@@ -16,6 +16,7 @@ import (
 )
 
 func TestStoreGivesBackWhatWasPut(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	s := b.Store()
 	want := core.Record{Key: "grant.g_1", Public: []byte(`{ "a": "<&>", "b" :1.0 }`), Secret: []byte("s3cr3t\x00\xff")}
@@ -38,6 +39,7 @@ func TestStoreGivesBackWhatWasPut(t *testing.T) {
 }
 
 func TestStoreRefusesAWriteOverAnotherRevision(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	s, ctx := b.Store(), testContext(t)
 	r := core.Record{Key: "grant.g_1", Public: []byte(`{"n":1}`)}
@@ -69,6 +71,7 @@ func TestStoreRefusesAWriteOverAnotherRevision(t *testing.T) {
 }
 
 func TestStoreRefusesKeysThatAreNoSubject(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	for _, key := range []string{"", "a", ".", "a.", ".a", "a..b", "a.*", "a.>", "a.b c", "a.b/../c", "a.\n"} {
 		if _, err := b.Store().Put(testContext(t), core.Record{Key: key, Public: []byte(`{}`)}); err == nil {
@@ -81,6 +84,7 @@ func TestStoreRefusesKeysThatAreNoSubject(t *testing.T) {
 }
 
 func TestStoreDropsARecordAfterItsTTL(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	s, ctx := b.Store(), testContext(t)
 	w := startWatch(t, s)
@@ -95,6 +99,7 @@ func TestStoreDropsARecordAfterItsTTL(t *testing.T) {
 }
 
 func TestStoreTellsDamageByKeyAndGoesOn(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	s, ctx := b.Store(), testContext(t)
 	whole := core.Record{Key: "grant.whole", Public: []byte(`{"state":"active"}`), Secret: []byte("token")}
@@ -146,6 +151,7 @@ func mustEncode(t *testing.T, s *sealer, key string, r core.Record) []byte {
 }
 
 func TestNoSecretReachesTheDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	b := openBus(t, embeddedConfig(dir))
 	const canary = "canary-5f0c2e7d"
@@ -176,6 +182,7 @@ func TestNoSecretReachesTheDisk(t *testing.T) {
 }
 
 func TestPartsOfABusThatIsNotRunningSaySo(t *testing.T) {
+	t.Parallel()
 	b, err := New(embeddedConfig(t.TempDir()))
 	if err != nil {
 		t.Fatal(err)

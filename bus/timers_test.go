@@ -69,6 +69,7 @@ func receive(t *testing.T, due <-chan core.Due) core.Due {
 }
 
 func TestTimerFiresAtItsTimeAndIsNotArmedAfter(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	timers := b.Timers()
 	due := work(t, timers, "vendor", 2, nil)
@@ -89,6 +90,7 @@ func TestTimerFiresAtItsTimeAndIsNotArmedAfter(t *testing.T) {
 }
 
 func TestTimerArmedAgainFiresOnceAtTheNewTime(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	timers := b.Timers()
 	due := work(t, timers, "vendor", 2, nil)
@@ -105,6 +107,7 @@ func TestTimerArmedAgainFiresOnceAtTheNewTime(t *testing.T) {
 }
 
 func TestDisarmedTimerDoesNotFire(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	timers := b.Timers()
 	due := work(t, timers, "vendor", 2, nil)
@@ -126,6 +129,7 @@ func TestDisarmedTimerDoesNotFire(t *testing.T) {
 }
 
 func TestDueTimerIsToldAgainUntilItIsWorked(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	var calls atomic.Int32
 	due := work(t, b.Timers(), "vendor", 1, func(core.Due) error {
@@ -146,6 +150,7 @@ func TestDueTimerIsToldAgainUntilItIsWorked(t *testing.T) {
 }
 
 func TestHangingVendorStarvesNoOtherAndItsPoolIsBounded(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	const limit = 3
 	var inside atomic.Int32
@@ -176,6 +181,7 @@ func TestHangingVendorStarvesNoOtherAndItsPoolIsBounded(t *testing.T) {
 }
 
 func TestEachDueTimerIsWorkedByOneReplica(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, nil)
 	cfg := externalConfig(t, e.ClientURL())
 	a, b := openBus(t, cfg), openOther(t, cfg)
@@ -198,6 +204,7 @@ func TestEachDueTimerIsWorkedByOneReplica(t *testing.T) {
 }
 
 func TestTimersRefuseWhatIsNoSubject(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	for _, c := range [][2]string{{"", "g"}, {"v", ""}, {"v.x", "g"}, {"*", "g"}, {"v", ">"}, {"v", "g x"}} {
 		if err := b.Timers().Arm(testContext(t), c[0], c[1], time.Now()); err == nil {

@@ -76,6 +76,7 @@ func isKey(key string) func(core.Update) bool {
 }
 
 func TestWatchOfAnEmptyStoreIsSyncedAtOnce(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	w := startWatch(t, b.Store())
 	if seen := w.until(t, "synced", isSynced); len(seen) > 0 {
@@ -84,6 +85,7 @@ func TestWatchOfAnEmptyStoreIsSyncedAtOnce(t *testing.T) {
 }
 
 func TestWatchTellsWhatThereIsThenWhatIsWritten(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	s := b.Store()
 	first := put(t, s, core.Record{Key: "grant.a", Public: []byte(`{"n":1}`), Secret: []byte("x")})
@@ -112,6 +114,7 @@ func TestWatchTellsWhatThereIsThenWhatIsWritten(t *testing.T) {
 }
 
 func TestWatchIsHeardEverySecondWhileTheStoreAnswers(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	w := startWatch(t, b.Store())
 	w.until(t, "synced", isSynced)
@@ -128,6 +131,7 @@ func TestWatchIsHeardEverySecondWhileTheStoreAnswers(t *testing.T) {
 }
 
 func TestWatchIsSilentWhileTheStoreIsAwayAndResumes(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, func(o *server.Options) { o.SyncAlways = true })
 	cfg := externalConfig(t, e.ClientURL())
 	b, other := openBus(t, cfg), openOther(t, cfg)
@@ -190,6 +194,7 @@ func putWhenUp(t *testing.T, s core.Store, r core.Record) (revision uint64) {
 }
 
 func TestWatchSurvivesTheLossOfItsConsumer(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	s, ctx := b.Store(), testContext(t)
 	w := startWatch(t, s)
@@ -209,6 +214,7 @@ func TestWatchSurvivesTheLossOfItsConsumer(t *testing.T) {
 }
 
 func TestWatchTellsWhatIsGoneFromAStoreThatWentBack(t *testing.T) {
+	t.Parallel()
 	e := startExternal(t, nil)
 	cfg := externalConfig(t, e.ClientURL())
 	b := openBus(t, cfg)
@@ -238,6 +244,7 @@ func TestWatchTellsWhatIsGoneFromAStoreThatWentBack(t *testing.T) {
 }
 
 func TestWatchReadsManyRecords(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	ses, err := b.opened()
 	if err != nil {
@@ -263,6 +270,7 @@ func TestWatchReadsManyRecords(t *testing.T) {
 }
 
 func TestWriteThatWasHeardLateIsNotLive(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, embeddedConfig(t.TempDir()))
 	w := startWatch(t, b.Store())
 	w.until(t, "synced", isSynced)

@@ -191,6 +191,7 @@ func TestImportRules(t *testing.T) {
 }
 
 func TestConsentEndIsAnnouncedAndThenTheGrantEnds(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, overWeeks, vendorIs(func(v *vendor) {
 			v.meta.ConsentLifetime, v.lifetime = 35*24*time.Hour, 24*time.Hour
@@ -218,16 +219,16 @@ func TestConsentEndIsAnnouncedAndThenTheGrantEnds(t *testing.T) {
 
 func TestLazyClientIsRefreshedOnlyWhenAskedAndToKeepItAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, overWeeks, lazy, vendorIs(func(v *vendor) { v.meta.RefreshIdleLifetime = 60 * 24 * time.Hour }))
+		w := newWorld(t, overWeeks, lazy, vendorIs(func(v *vendor) { v.meta.RefreshIdleLifetime = 60 * time.Hour }))
 		defer w.close()
 		w.imported()
-		time.Sleep(49 * 24 * time.Hour)
+		time.Sleep(49 * time.Hour)
 		if n := w.vendor.refreshes(); n != 1 {
-			t.Errorf("%d refreshes in 49 days, want the import's", n)
+			t.Errorf("%d refreshes in 49 hours, want the import's", n)
 		}
-		time.Sleep(2 * 24 * time.Hour)
+		time.Sleep(2 * time.Hour)
 		if n := w.vendor.refreshes(); n != 2 {
-			t.Errorf("%d refreshes in 51 days, want one to keep the refresh token alive", n)
+			t.Errorf("%d refreshes in 51 hours, want one to keep the refresh token alive", n)
 		}
 		want := []string{"token.issued imported", "token.expiring", "token.issued refreshed", "token.expiring"}
 		if got := w.events.types(); !slices.Equal(got, want) {

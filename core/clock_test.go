@@ -98,6 +98,7 @@ func (t *clockedTimers) step(ctx context.Context, by time.Duration) error {
 // for every minute: while esignd runs, and while it is down. Whatever the clock says, no token is handed out that has
 // expired, none is refreshed much more often than it needs to be, and each generation is told once.
 func TestClockSteps(t *testing.T) {
+	t.Parallel()
 	var sum clockFigures
 	for _, by := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
 		for _, down := range []bool{false, true} {

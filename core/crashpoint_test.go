@@ -151,6 +151,7 @@ var crashPoints = []struct {
 }
 
 func TestCrashPoints(t *testing.T) {
+	t.Parallel()
 	for _, c := range crashPoints {
 		for place := range strings.SplitSeq(c.places, ", ") {
 			for _, rotates := range []bool{true, false} {

@@ -64,6 +64,7 @@ func refreshesBeside(t *testing.T, grants int, other func(*vendor) core.Adapter)
 }
 
 func TestHangingVendorDelaysNoOther(t *testing.T) {
+	t.Parallel()
 	const grants = 200
 	hang := func(ctx context.Context, _ core.TokenRequest) error { <-ctx.Done(); return ctx.Err() }
 	run := func(t *testing.T, other func(*vendor) core.Adapter) (done []time.Duration) {

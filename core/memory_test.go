@@ -8,6 +8,7 @@ import (
 )
 
 func TestMemoryStoreIsAStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(*testing.T) core.Store { return core.NewMemoryStore() })
 }
 

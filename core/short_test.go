@@ -86,7 +86,7 @@ func TestWaitThatTheVendorAsksForIsBoundedForCallersToo(t *testing.T) {
 
 func TestRefreshTokenThatDiedOfDisuseIsToldSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, overWeeks, lazy, vendorIs(func(v *vendor) { v.meta.RefreshIdleLifetime = 30 * 24 * time.Hour }))
+		w := newWorld(t, overWeeks, lazy, vendorIs(func(v *vendor) { v.meta.RefreshIdleLifetime = 30 * time.Hour }))
 		defer w.close()
 		w.imported()
 		w.vendor.set(func(v *vendor) {
@@ -94,7 +94,7 @@ func TestRefreshTokenThatDiedOfDisuseIsToldSo(t *testing.T) {
 				return &core.VendorError{Outcome: core.NotSent, Code: core.CodeNetwork}
 			}
 		})
-		time.Sleep(31 * 24 * time.Hour)
+		time.Sleep(31 * time.Hour)
 		w.vendor.set(func(v *vendor) { v.before = nil; clear(v.refresh) })
 		time.Sleep(time.Hour)
 		synctest.Wait()

@@ -31,7 +31,7 @@ type storm struct {
 
 // newStorm imports n grants, each with a token that ends a moment after the one before, in an order of its own.
 func newStorm(t *testing.T, n, replicas int) *storm {
-	return newStormOf(t, n, replicas, 15*time.Minute, 10*time.Millisecond)
+	return newStormOf(t, n, replicas, 5*time.Minute, 10*time.Millisecond)
 }
 
 // newStormOf is newStorm with tokens of which the first ends after a lifetime, and each of the others apart from the one
@@ -221,6 +221,7 @@ func busyFor(d time.Duration) func() error {
 }
 
 func TestStormAfterAnOutageIsSpreadAndTheTokenThatEndsFirstGoesFirst(t *testing.T) {
+	t.Parallel()
 	refused := func() error {
 		return &core.VendorError{Outcome: core.Refused, Code: core.CodeInvalidClient, Status: 401}
 	}
@@ -232,15 +233,16 @@ func TestStormAfterAnOutageIsSpreadAndTheTokenThatEndsFirstGoesFirst(t *testing.
 	}{
 		{"the vendor could not be reached", unreachable, 1, 25 * time.Second},
 		{"the vendor could not be reached, three replicas", unreachable, 3, 25 * time.Second},
-		{"the vendor wanted to be left alone, three replicas", busyFor(17 * time.Minute), 3, 10 * time.Minute},
+		{"the vendor wanted to be left alone, three replicas", busyFor(7 * time.Minute), 3, 10 * time.Minute},
 		{"the vendor refused the client, three replicas", refused, 3, 10 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := newStorm(t, stormSize(t), c.replicas)
 				defer s.close()
 				s.weather(c.down)
-				time.Sleep(17*time.Minute + 20*time.Second) // every token has ended
+				time.Sleep(7*time.Minute + 20*time.Second) // every token has ended
 				synctest.Wait()
 				t.Logf("%d calls in the outage", s.calls())
 				s.weather(nil)
@@ -256,12 +258,13 @@ func TestStormAfterAnOutageIsSpreadAndTheTokenThatEndsFirstGoesFirst(t *testing.
 }
 
 func TestStormAfterAnOutageOfEsigndIsSpreadAndTheTokenThatEndsFirstGoesFirst(t *testing.T) {
+	t.Parallel()
 	for _, replicas := range []int{1, 3} {
 		t.Run(fmt.Sprint(replicas, " replicas"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStorm(t, stormSize(t), 1)
 				s.close()
-				time.Sleep(20 * time.Minute)
+				time.Sleep(10 * time.Minute)
 				s.m = s.start()
 				defer s.close()
 				for range replicas - 1 {

@@ -10,11 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/esignd/esignd/tests/scratch"
 )
 
 const module = "github.com/esignd/esignd/"
@@ -68,31 +69,15 @@ func run(m *testing.M, binaries *Binaries, b Build) (code int, err error) {
 		return 1, err
 	}
 	*binaries = Binaries(dir)
-	if folder := memoryFolder(); folder != "" {
-		stores, err := os.MkdirTemp(folder, "esignd-system-")
-		if err != nil {
-			return 1, err
-		}
-		defer func() { _ = os.RemoveAll(stores) }()
-		if err := os.Setenv("TMPDIR", stores); err != nil {
-			return 1, err
-		}
+	remove, err := scratch.InMemory()
+	if err != nil {
+		return 1, err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
 	if code = m.Run(); code != 0 {
 		return code, nil
 	}
 	return 0, errors.Join(goleak.Find(), noneRuns(dir))
-}
-
-// memoryFolder returns a folder that is in memory and has room for the stores of many daemons, and "" where there is none. On
-// a disk that other programs write to, a sync can take seconds; how long it takes is no test's subject.
-func memoryFolder() string {
-	const folder, room = "/dev/shm", 4 << 30
-	var fs syscall.Statfs_t
-	if syscall.Statfs(folder, &fs) != nil || fs.Bavail*uint64(fs.Bsize) < room {
-		return ""
-	}
-	return folder
 }
 
 func (b Build) into(dir string) error {
