@@ -249,17 +249,23 @@ func (m *Manager) applyEvent(ctx context.Context, cl *Client, ev VendorEvent) er
 		return errors.New("the grant may be among the outcomes that wait to be committed")
 	}
 	for _, e := range found {
+		confirmed := false
 		written, err := m.change(ctx, e.g.ID, func(_ *entry, g *grant) (bool, error) {
 			if g.Forgotten || g.AccountID != ev.AccountID {
 				return false, nil
 			}
 			if ev.Type == VendorEventAccountConfirmed {
-				return m.confirm(ctx, g)
+				var err error
+				confirmed, err = m.confirm(ctx, g)
+				return confirmed, err
 			}
 			return m.endedByVendor(ctx, g)
 		})
 		if err != nil {
 			return err
+		}
+		if confirmed {
+			m.metrics.gotToken(ctx, written.g, IssuedConfirmed)
 		}
 		m.follow(ctx, written)
 	}

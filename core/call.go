@@ -24,14 +24,15 @@ func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *att
 	switch {
 	case err != nil:
 		r.failure = AsVendorError(err)
+		m.metrics.failed(ctx, t.client, m.grantTypeFor(t.client), r.failure)
 		return r
 	case r.sent.Sub(acked) > sendWithin:
 		r.failure = &VendorError{Outcome: NotSent, Code: CodeTimeout, Detail: "the claim was too old to be used"}
+		m.metrics.failed(ctx, t.client, m.grantTypeFor(t.client), r.failure)
 		return r
 	}
 	if a.LastTry {
-		m.lastTries.Add(ctx, 1, metric.WithAttributes(
-			attribute.String("esignd.vendor", t.client.Vendor), attribute.String("esignd.client", t.client.Name)))
+		m.metrics.lastTries.Add(ctx, 1, metric.WithAttributes(of(t.client)...))
 		m.log.WarnContext(ctx, "a refresh token of unknown fate is presented once more, and never again", "grant", g.ID, "vendor", g.Vendor)
 	}
 	r.response, r.failure = m.callToken(ctx, t.client, p, adapter, TokenRequest{
@@ -64,7 +65,9 @@ func (m *Manager) callToken(ctx context.Context, cl *Client, p *permit, a Adapte
 		return err
 	})
 	if err != nil {
-		return TokenResponse{}, AsVendorError(err)
+		v := AsVendorError(err)
+		m.metrics.failed(ctx, cl, req.GrantType, v)
+		return TokenResponse{}, v
 	}
 	return resp, nil
 }

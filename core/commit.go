@@ -168,6 +168,9 @@ func (m *Manager) commitOver(ctx context.Context, r result, e *entry) (done bool
 		return true, e, err
 	}
 	written, err = m.write(ctx, g)
+	if err == nil {
+		m.metrics.committed(ctx, g, r)
+	}
 	if err == nil && e.g.RevocationOwed && r.failure == nil && !written.g.tokens.holds(e.g.tokens.Refresh) {
 		m.endOvertaken(ctx, e.g)
 	}
@@ -266,6 +269,7 @@ func (m *Manager) settle(ctx context.Context, e *entry) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.metrics.lost(ctx, g)
 	m.log.WarnContext(ctx, "a claim whose owner is gone was settled", "grant", g.ID, "owner", a.Owner, "uncertain", g.Uncertain, "state", g.State)
 	m.payOrLater(ctx, written)
 	return written, nil

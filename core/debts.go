@@ -78,6 +78,7 @@ func (m *Manager) publishOne(ctx context.Context, e Event) error {
 	if err := m.publisher.Publish(ctx, e); err != nil {
 		return fail(span, fmt.Errorf("publish %s: %w", e.Type, err))
 	}
+	m.metrics.told(ctx, e)
 	m.log.InfoContext(ctx, string(e.Type), "grant", e.Grant, "tenant", e.Tenant, "client", e.Client, "vendor", e.Vendor,
 		"generation", e.Generation, "reason", e.Reason)
 	return nil

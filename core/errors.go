@@ -21,6 +21,13 @@ const (
 	ServerError             Code = "server_error"
 )
 
+// Codes returns every code.
+func Codes() []Code {
+	return []Code{
+		InvalidRequest, NotFound, AccessDenied, ReauthorizationRequired, TemporarilyUnavailable, InvalidClient, Unsupported, ServerError,
+	}
+}
+
 func (c Code) Error() string { return string(c) }
 
 // Error is an answer that is not a token: every method of a Manager that fails returns one.

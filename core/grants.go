@@ -123,6 +123,7 @@ type target struct {
 	client  *Client // nil: not in the configuration
 	entry   *entry  // nil: there is no record yet
 	place   *place  // where its flight waits for a slot; nil: nothing flies
+	awaited bool    // another's claim was in the way of its flight
 }
 
 // find resolves a selector. A grant that is unknown, forgotten or another tenant's is NotFound, and so is a client

@@ -163,6 +163,7 @@ func (m *Manager) workTimers(vendor string) {
 				return err
 			}
 		}
+		m.metrics.lagged(ctx, vendor, m.now().Sub(d.Time))
 		return m.look(ctx, d.Grant)
 	})
 	if err != nil && m.background.Err() == nil {
@@ -200,7 +201,11 @@ type overdue struct {
 func (m *Manager) sweepOnce(ctx context.Context, before map[string]uint64) map[string]uint64 {
 	due := map[string]uint64{}
 	late := map[string][]overdue{} // by vendor
+	dead := map[population]int64{}
 	for e := range m.cache.each() {
+		if m.starved(e) {
+			dead[population{Active, e.g.Vendor, e.g.Client}]++
+		}
 		if s, _ := m.plan(e, false); s == rest {
 			continue
 		}
@@ -209,6 +214,7 @@ func (m *Manager) sweepOnce(ctx context.Context, before map[string]uint64) map[s
 			late[e.g.Vendor] = append(late[e.g.Vendor], overdue{e.g.ID, e.ends()})
 		}
 	}
+	m.metrics.observed.swept(dead)
 	for vendor, grants := range late {
 		if !m.startSweep(vendor) {
 			continue // it still looks at what it found before

@@ -91,7 +91,8 @@ type Manager struct {
 	owner     string        // folder and a mark of this process; set by Start
 	log       *slog.Logger
 	tracer    trace.Tracer
-	lastTries metric.Int64Counter
+	metrics   *metrics
+	observing metric.Registration // set by Start
 
 	cache          *cache
 	fingerprintKey Secret
@@ -132,6 +133,10 @@ func New(cfg Config) (*Manager, error) {
 		sweeping: map[string]bool{}, unavailable: map[string]bool{},
 	}
 	m.fillDefaults(cfg)
+	var err error
+	if m.metrics, err = newMetrics(cfg.MeterProvider); err != nil {
+		return nil, err
+	}
 	for _, c := range cfg.Clients {
 		if err := m.addClient(c); err != nil {
 			return nil, err
@@ -167,15 +172,6 @@ func (m *Manager) fillDefaults(cfg Config) {
 		tp = otel.GetTracerProvider()
 	}
 	m.tracer = tp.Tracer(scopeName)
-	mp := cfg.MeterProvider
-	if mp == nil {
-		mp = otel.GetMeterProvider()
-	}
-	var err error
-	if m.lastTries, err = mp.Meter(scopeName).Int64Counter("esignd.refresh.last_tries", metric.WithUnit("{call}"),
-		metric.WithDescription("Refresh tokens of unknown fate that were presented once more, where the vendor rotates.")); err != nil {
-		m.log.Warn("last tries are not counted", "error", err)
-	}
 	// The context of Start does not bound the Manager's life; Close does.
 	m.background, m.stop = context.WithCancel(context.Background())
 }
@@ -203,6 +199,7 @@ func (m *Manager) addClient(c Client) error {
 	}
 	m.breakers[c.Name] = m.newBreaker(&c)
 	m.lineups[c.Name] = &lineup{}
+	m.metrics.addClient(&c)
 	return nil
 }
 
@@ -224,9 +221,13 @@ func (m *Manager) Start(ctx context.Context) error {
 		m.tasks.Wait()
 		return fmt.Errorf("read the grants from the store: %w", ctx.Err())
 	}
-	if err := m.replay(ctx); err != nil {
+	err := m.replay(ctx)
+	if err != nil {
 		m.log.ErrorContext(ctx, "token sets that were not committed before the last stop wait in data_dir/uncommitted; esignd goes on trying", "error", err)
 		m.replayLater()
+	}
+	if m.observing, err = m.observe(); err != nil {
+		m.log.WarnContext(ctx, "some metrics are not observed", "error", err)
 	}
 	m.tasks.Go(m.sweep)
 	for _, vendor := range m.vendors() {
@@ -250,6 +251,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	m.flightMu.Lock()
 	m.closed = true
 	m.flightMu.Unlock()
+	m.unobserve()
 	done := make(chan error, 1)
 	go func() {
 		m.work.Wait()

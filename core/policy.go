@@ -27,6 +27,10 @@ const (
 	scopeUnproven              // a refusal that does not say why; one alone proves nothing
 )
 
+func (s scope) String() string {
+	return [...]string{scopeVendor: "vendor", scopeGrant: "grant", scopeClient: "client", scopeUnproven: "unproven"}[s]
+}
+
 // rule is one row of the failure policy.
 type rule struct {
 	codes []string

@@ -52,6 +52,7 @@ func (m *Manager) refreshOnce(ctx context.Context, t *target, d demand) error {
 func (m *Manager) fly(ctx context.Context, f *flight, t *target, d demand) {
 	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
 	defer cancel()
+	began := time.Now()
 	ctx, span := m.span(ctx, "refresh", attribute.String("esignd.vendor", t.client.Vendor), attribute.String("esignd.client", t.client.Name))
 	defer span.End()
 	landed := false
@@ -59,6 +60,7 @@ func (m *Manager) fly(ctx context.Context, f *flight, t *target, d demand) {
 		m.flightMu.Lock()
 		delete(m.flights, t.id)
 		m.flightMu.Unlock()
+		m.metrics.landed(ctx, t.client, began, err)
 		f.err, landed = fail(span, err), true
 		close(f.done)
 	}
@@ -93,7 +95,7 @@ func (m *Manager) refresh(ctx context.Context, t *target, d demand) (*entry, err
 		if err != nil {
 			return nil, err
 		}
-		waited, err := m.awaitClaim(ctx, e)
+		waited, err := m.awaitClaim(ctx, t, e)
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +141,7 @@ func (m *Manager) loadFor(ctx context.Context, t *target) (*entry, error) {
 
 // awaitClaim waits while somebody's claim lives, and settles a dead one. It reports whether the grant is to be read
 // again.
-func (m *Manager) awaitClaim(ctx context.Context, e *entry) (bool, error) {
+func (m *Manager) awaitClaim(ctx context.Context, t *target, e *entry) (bool, error) {
 	if e.g.Attempt == nil {
 		return false, nil
 	}
@@ -147,6 +149,7 @@ func (m *Manager) awaitClaim(ctx context.Context, e *entry) (bool, error) {
 		return false, fmt.Errorf("wait for the claim on grant %s: %w", e.g.ID, err)
 	}
 	if left := m.claimLeft(e); left > 0 {
+		m.metrics.awaited(ctx, t)
 		m.cache.awaitChange(ctx, e.g.ID, e.g.revision, min(left, time.Second))
 		return true, nil
 	}
@@ -228,7 +231,9 @@ func (m *Manager) expire(ctx context.Context, e *entry) error {
 
 // attempt claims the grant, calls the vendor, and commits what came of it.
 func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) (*entry, error) {
+	began := time.Now()
 	release, err := m.takeSlot(ctx, t.client, t.place, e.ends())
+	m.metrics.phase(ctx, t.client, phaseQueue, began)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +243,10 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 		return nil, err
 	}
 	defer p.giveBack()
+	began = time.Now()
 	claimed, err := m.claim(ctx, e, a)
+	m.metrics.claimed(ctx, t.client, err)
+	m.metrics.phase(ctx, t.client, phaseClaim, began)
 	if err != nil {
 		return nil, err
 	}
@@ -250,8 +258,13 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 	if err := m.arm(ctx, claimed.g, a.Duration); err != nil {
 		m.log.DebugContext(ctx, "no timer at the end of the claim; the sweep takes its place", "grant", t.id, "error", err)
 	}
-	r := m.present(ctx, t, claimed, a, p, acked)
+	began = time.Now()
+	vctx, waited := WithVendorTime(ctx)
+	r := m.present(vctx, t, claimed, a, p, acked)
+	m.metrics.called(ctx, t.client, time.Since(began), waited)
+	began = time.Now()
 	committed, err := m.commit(ctx, r)
+	m.metrics.phase(ctx, t.client, phaseCommit, began)
 	if err != nil {
 		return nil, err
 	}

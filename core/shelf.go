@@ -21,6 +21,7 @@ type shelf struct {
 	ring    []*resident // of those in whole, up to its capacity
 	hand    int
 	waiting map[string]chan struct{} // closed when the grant's entry changes
+	census  census
 }
 
 // known is one of the two.
@@ -37,7 +38,7 @@ type resident struct {
 
 func newShelf(epoch time.Time, seed maphash.Seed, whole int) *shelf {
 	return &shelf{epoch: epoch, seed: seed, known: map[string]known{}, whole: map[string]*resident{},
-		ring: make([]*resident, 0, whole), waiting: map[string]chan struct{}{}}
+		ring: make([]*resident, 0, whole), waiting: map[string]chan struct{}{}, census: newCensus()}
 }
 
 func (k known) revision() uint64 {
@@ -182,14 +183,20 @@ func (s *shelf) sameToken(old *entry, g *grant) bool {
 func (s *shelf) noteLocked(e *entry) {
 	id := e.g.ID
 	if e.g.rests() {
-		s.known[id] = known{rests: briefOf(e, s.epoch, s.seed)}
+		s.knowLocked(id, known{rests: briefOf(e, s.epoch, s.seed)})
 	} else {
-		s.known[id] = known{busy: &entry{g: e.g.briefly(), age: e.age, seen: e.seen, first: e.first, caughtUp: e.caughtUp}}
+		s.knowLocked(id, known{busy: &entry{g: e.g.briefly(), age: e.age, seen: e.seen, first: e.first, caughtUp: e.caughtUp}})
 	}
 	if ch := s.waiting[id]; ch != nil {
 		close(ch)
 		delete(s.waiting, id)
 	}
+}
+
+// knowLocked puts what is known of a grant in the place of what was.
+func (s *shelf) knowLocked(id string, k known) {
+	s.census.change(s.known[id], k)
+	s.known[id] = k
 }
 
 // keepLocked keeps a grant whole, in the place of one that nobody asked for lately.
@@ -265,6 +272,7 @@ func (s *shelf) drop(id string, revision uint64) {
 	if s.known[id].revision() > revision {
 		return
 	}
+	s.census.change(s.known[id], known{})
 	delete(s.known, id)
 	if r := s.whole[id]; r != nil {
 		r.e = nil // its place is free

@@ -11,13 +11,15 @@ import (
 // for a caller goes first, in the order they came; then the refreshes ahead, that of the token which ends first at the
 // front.
 type slots struct {
+	all int
+
 	mu      sync.Mutex
 	free    int    // guarded by mu
 	waiting places // guarded by mu
 	came    uint64 // guarded by mu
 }
 
-func newSlots(n int) *slots { return &slots{free: n} }
+func newSlots(n int) *slots { return &slots{all: n, free: n} }
 
 // place is where somebody waits for a slot. Its fields are guarded by the mu of the slots.
 type place struct {

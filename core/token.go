@@ -31,7 +31,7 @@ func (m *Manager) CachedToken(sel Selector, minTTL time.Duration) (Token, bool) 
 	if e == nil || e.g.Tenant != sel.Tenant || !e.serves(minTTL) || m.clientOf(e.g) == nil {
 		return Token{}, false
 	}
-	return m.handOut(e), true
+	return m.handOut(context.Background(), e), true // nothing waits, and nothing is traced
 }
 
 // Token returns a live access token, refreshing where the one there is lives shorter than minTTL.
@@ -43,7 +43,7 @@ func (m *Manager) Token(ctx context.Context, sel Selector, minTTL time.Duration)
 		return Token{}, fail(span, err)
 	}
 	if t.entry != nil && t.entry.serves(minTTL) {
-		return m.handOut(t.entry), nil
+		return m.handOut(ctx, t.entry), nil
 	}
 	tok, err := m.renew(ctx, t, demand{minTTL: minTTL})
 	return tok, fail(span, err)
@@ -78,7 +78,7 @@ func (m *Manager) Report(ctx context.Context, sel Selector, generation uint64) (
 	case generation > current:
 		return Token{}, fail(span, FieldErrorf("generation", "%d was not issued yet; the grant is at %d", generation, current))
 	case generation < current && t.entry.serves(DefaultMinTTL):
-		return m.handOut(t.entry), nil
+		return m.handOut(ctx, t.entry), nil
 	}
 	tok, err := m.renew(ctx, t, demand{minTTL: DefaultMinTTL, forced: true, reported: generation == current})
 	return tok, fail(span, err)
@@ -119,8 +119,9 @@ func (e *entry) token() Token {
 }
 
 // handOut returns the access token of a grant that is not refreshed now, with what stands against its refresh.
-func (m *Manager) handOut(e *entry) Token {
+func (m *Manager) handOut(ctx context.Context, e *entry) Token {
 	t := e.token()
+	m.metrics.gave(ctx, &t)
 	r := m.cache.client(e.g.Client)
 	if r.Suspended == nil && !r.Unavailable && r.RetryAt.IsZero() && e.g.Failures.Count == 0 {
 		return t
@@ -146,6 +147,7 @@ func (m *Manager) renew(ctx context.Context, t *target, d demand) (Token, error)
 				w = WarnRefreshedRecently
 			}
 			tok := e.token()
+			m.metrics.gave(ctx, &tok)
 			tok.Warnings = append(tok.Warnings, w)
 			return tok, nil
 		}
@@ -184,6 +186,7 @@ func (m *Manager) answer(ctx context.Context, t *target, d demand, err error) (T
 		return Token{}, m.refusal(ctx, e, err)
 	}
 	tok := e.token()
+	m.metrics.gave(ctx, &tok)
 	if !e.serves(d.minTTL) {
 		tok.Warnings = append(tok.Warnings, WarnMinTTLUnmet)
 	}
@@ -258,16 +261,8 @@ func fail(span trace.Span, err error) error {
 	if err == nil {
 		return nil
 	}
-	code := string(ServerError)
-	var v *VendorError
-	var e *Error
-	switch {
-	case errors.As(err, &e):
-		code = string(e.Code)
-	case errors.As(err, &v):
-		code = v.Code
-	}
-	span.SetAttributes(attribute.String("error.type", code))
+	code := errorType(err)
+	span.SetAttributes(errorKey.String(code))
 	span.SetStatus(codes.Error, code)
 	return err
 }

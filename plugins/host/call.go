@@ -3,10 +3,12 @@ package host
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -50,7 +52,10 @@ func call[Req, Resp proto.Message](ctx context.Context, p *Plugin, e effect, m m
 	defer i.end()
 	waiting, stop := patient(ctx)
 	defer stop()
-	response, err := m(i.rpc, waiting, request)
+	var trailer metadata.MD
+	began := time.Now()
+	response, err := m(i.rpc, waiting, request, grpc.Trailer(&trailer))
+	core.AddVendorTime(ctx, vendorTime(trailer, time.Since(began)))
 	if err == nil {
 		return response, nil
 	}
@@ -59,6 +64,19 @@ func call[Req, Resp proto.Message](ctx context.Context, p *Plugin, e effect, m m
 		i.kill("it left a call unanswered")
 	}
 	return none, callError(ctx, err)
+}
+
+// vendorTime is how long a plugin says that a call waited for the vendor, where it says so and the call took that long.
+func vendorTime(trailer metadata.MD, took time.Duration) time.Duration {
+	values := trailer.Get(wire.VendorTimeKey)
+	if len(values) != 1 {
+		return 0
+	}
+	us, err := strconv.ParseUint(values[0], 10, 40)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(us)*time.Microsecond, took)
 }
 
 // patience is for how long an answer counts after the time of its call is over.

@@ -141,6 +141,8 @@ func (c *Client) send(ctx context.Context, call call) (answer, error) {
 		return answer{}, &core.VendorError{Outcome: core.NotSent, Code: core.CodeInternal, Detail: "the request could not be built"}
 	}
 	// A RoundTripper and not an http.Client: a Client follows redirects, and its errors tell the URL.
+	began := time.Now()
+	defer func() { core.AddVendorTime(ctx, time.Since(began)) }()
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return answer{}, sendFailure(err, u.Host)

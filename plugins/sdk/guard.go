@@ -6,11 +6,16 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/internal/wire"
 )
 
 const (
@@ -43,6 +48,15 @@ func describePanic(p any) string {
 func stack() string {
 	s := debug.Stack()
 	return string(s[:min(len(s), maxStack)])
+}
+
+// tellVendorTime tells the host how long a call waited for the vendor.
+func tellVendorTime(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	timed, waited := core.WithVendorTime(ctx)
+	response, err := handle(timed, req)
+	// It fails where the call is over already: then nobody wants to know.
+	_ = grpc.SetTrailer(ctx, metadata.Pairs(wire.VendorTimeKey, strconv.FormatInt(waited.Total().Microseconds(), 10)))
+	return response, err
 }
 
 // shortenDeadline leaves the adapter time to answer after its own deadline and before its host's.

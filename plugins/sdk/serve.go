@@ -110,7 +110,7 @@ func newServer(options []grpc.ServerOption, logger *slog.Logger) *grpc.Server {
 		grpc.MaxRecvMsgSize(wire.MaxMessageSize),
 		grpc.MaxSendMsgSize(wire.MaxMessageSize),
 		grpc.StatsHandler(traced),
-		grpc.ChainUnaryInterceptor(recoverPanic(logger), shortenDeadline),
+		grpc.ChainUnaryInterceptor(recoverPanic(logger), tellVendorTime, shortenDeadline),
 	)...)
 }
 

@@ -36,6 +36,9 @@ const (
 	CookieValue = "b1c2f7d5-esignd-plugin-adapter"
 	// LogLevelKey is the variable in which the host tells a plugin from which level on it should log.
 	LogLevelKey = "ESIGND_PLUGIN_LOG_LEVEL"
+	// VendorTimeKey is the trailer of a call in which a plugin may say how long it waited for the vendor, in whole
+	// microseconds.
+	VendorTimeKey = "esignd-vendor-time"
 	// MaxMessageSize bounds each message, in bytes.
 	MaxMessageSize = 1 << 20
 	// ServicePrefix begins the names of the gRPC services that are ours and not go-plugin's.
