@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/dig"
 	"go.uber.org/fx"
@@ -101,21 +102,23 @@ func check(cfg Config) (checked, error) {
 	return checked{cfg.withDefaults()}, nil
 }
 
-func newTelemetry(lc fx.Lifecycle, cfg checked) (*telemetry.Telemetry, trace.TracerProvider, error) {
+func newTelemetry(lc fx.Lifecycle, cfg checked) (*telemetry.Telemetry, trace.TracerProvider, metric.MeterProvider, error) {
 	t, err := telemetry.Start(context.Background(), telemetry.Config{
 		Service: "esignd", Version: cfg.Version, Log: telemetry.LogConfig{Level: cfg.Log.Level, Format: cfg.Log.Format},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	lc.Append(fx.StopHook(t.Shutdown))
-	return t, t.TracerProvider(), nil
+	return t, t.TracerProvider(), t.MeterProvider(), nil
 }
 
 func newLogger(t *telemetry.Telemetry) *slog.Logger { return t.Logger() }
 
-func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger) (*bus.Bus, error) {
-	b, err := bus.New(cfg.bus(log))
+func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger, mp metric.MeterProvider) (*bus.Bus, error) {
+	c := cfg.bus(log)
+	c.MeterProvider = mp
+	b, err := bus.New(c)
 	if err != nil {
 		return nil, err
 	}
@@ -139,10 +142,10 @@ func (c Config) bus(log *slog.Logger) bus.Config {
 }
 
 // newPlugins needs the bus, since that holds the lock of data_dir, in which the sockets are.
-func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, _ *bus.Bus) (*host.Set, error) {
+func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, mp metric.MeterProvider, _ *bus.Bus) (*host.Set, error) {
 	set, err := host.NewSet(host.SetConfig{
 		Dir: cfg.Plugins.Dir, SHA256: cfg.Plugins.SHA256, Vendors: cfg.Vendors(), Logger: log,
-		SocketDir: filepath.Join(cfg.DataDir, "plugins"), LooseParents: cfg.Plugins.LooseParents,
+		SocketDir: filepath.Join(cfg.DataDir, "plugins"), LooseParents: cfg.Plugins.LooseParents, MeterProvider: mp,
 	})
 	if err != nil {
 		return nil, err
@@ -159,10 +162,10 @@ func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, _ *bus.Bus) (*ho
 	return set, nil
 }
 
-func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, b *bus.Bus, set *host.Set) (*core.Manager, error) {
+func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, mp metric.MeterProvider, b *bus.Bus, set *host.Set) (*core.Manager, error) {
 	m, err := core.New(core.Config{
 		Clients: cfg.coreClients(), Adapters: set, Store: b.Store(), Publisher: b.Publisher(), Timers: b.Timers(), Spool: b.Spool(),
-		PublicURL: cfg.HTTP.PublicURL, ReturnTo: cfg.HTTP.ReturnTo, Owner: b.Owner, Logger: log, TracerProvider: tp,
+		PublicURL: cfg.HTTP.PublicURL, ReturnTo: cfg.HTTP.ReturnTo, Owner: b.Owner, Logger: log, TracerProvider: tp, MeterProvider: mp,
 	})
 	if err != nil {
 		return nil, err
@@ -171,8 +174,10 @@ func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerP
 	return m, nil
 }
 
-func newService(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, b *bus.Bus, m *core.Manager) (*bus.Service, error) {
-	s, err := bus.NewService(bus.ServiceConfig{Conn: b.Conn, Manager: m, Prefix: b.Prefix(), Version: cfg.Version, Logger: log, TracerProvider: tp})
+func newService(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, mp metric.MeterProvider, b *bus.Bus, m *core.Manager) (*bus.Service, error) {
+	s, err := bus.NewService(bus.ServiceConfig{
+		Conn: b.Conn, Manager: m, Prefix: b.Prefix(), Version: cfg.Version, Logger: log, TracerProvider: tp, MeterProvider: mp,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -22,6 +23,7 @@ var ErrNotRunning = errors.New("bus: not running")
 type Bus struct {
 	cfg     Config
 	log     *slog.Logger
+	metrics *metrics
 	session atomic.Pointer[session]
 
 	mu      sync.Mutex // guards started, so that Start and Close happen once
@@ -36,7 +38,11 @@ func New(cfg Config) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bus{cfg: cfg, log: cfg.Logger}, nil
+	metrics, err := newMetrics(cfg.MeterProvider)
+	if err != nil {
+		return nil, err
+	}
+	return &Bus{cfg: cfg, log: cfg.Logger, metrics: metrics}, nil
 }
 
 // Open is New and Start.
@@ -64,6 +70,10 @@ func (b *Bus) Start(ctx context.Context) error {
 	s := &session{closing: make(chan struct{})}
 	if err := s.open(ctx, b.cfg); err != nil {
 		return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+	}
+	var err error
+	if s.observing, err = b.metrics.observe(s); err != nil {
+		return errors.Join(fmt.Errorf("observe the bus: %w", err), s.close(context.WithoutCancel(ctx)))
 	}
 	b.session.Store(s)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -43,6 +44,8 @@ type Config struct {
 	Keys Keys
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
+	// MeterProvider makes the metrics. nil: the global one.
+	MeterProvider metric.MeterProvider
 
 	// offline says that nobody is served: an embedded server listens on nothing.
 	offline bool

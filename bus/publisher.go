@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,7 +19,8 @@ type publisher struct{ bus *Bus }
 var _ core.Publisher = publisher{}
 
 // Publish sends the event with its id as Nats-Msg-Id, by which the stream knows one that it has.
-func (p publisher) Publish(ctx context.Context, e core.Event) error {
+func (p publisher) Publish(ctx context.Context, e core.Event) (err error) {
+	defer func(began time.Time) { p.bus.metrics.operated(ctx, opPublish, began, err) }(time.Now())
 	ses, err := p.bus.opened()
 	if err != nil {
 		return err

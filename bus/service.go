@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/semaphore"
@@ -57,8 +58,9 @@ type ServiceConfig struct {
 	Timeout time.Duration
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
-	// TracerProvider makes the spans. nil: the global one.
+	// TracerProvider and MeterProvider make spans and metrics. nil: the global ones.
 	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 }
 
 // Service answers the requests of the contract over NATS. It is one of a queue group: over all replicas one answers
@@ -76,6 +78,7 @@ type Service struct {
 	log       *slog.Logger
 	tracer    trace.Tracer
 	untraced  bool // no span is recorded
+	metrics   *serviceMetrics
 	endpoints []*endpoint
 	sealKey   wire.CurveKey // seals answers; as old as the Service
 	pending   *semaphore.Weighted
@@ -84,11 +87,12 @@ type Service struct {
 	base context.Context // of the work on requests; ends with Close
 	stop context.CancelFunc
 
-	mu      sync.Mutex // guards what follows
-	micro   micro.Service
-	conn    *nats.Conn
-	closing bool           // no more work may begin
-	work    sync.WaitGroup // begun under mu, while closing is false
+	mu        sync.Mutex // guards what follows
+	micro     micro.Service
+	conn      *nats.Conn
+	observing metric.Registration
+	closing   bool           // no more work may begin
+	work      sync.WaitGroup // begun under mu, while closing is false
 }
 
 // NewService checks cfg and returns a Service. It does no I/O.
@@ -125,8 +129,12 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	metrics, err := newServiceMetrics(cfg.MeterProvider)
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
-		cfg: cfg, sealKey: sealKey, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scopeName),
+		cfg: cfg, metrics: metrics, sealKey: sealKey, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scopeName),
 		pending:  semaphore.NewWeighted(int64(cfg.Pending)),
 		complain: rate.Sometimes{First: 1, Interval: time.Minute},
 	}
@@ -134,6 +142,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	s.endpoints = s.table()
 	for _, e := range s.endpoints {
 		e.template = wire.APISubject(cfg.Prefix, "{tenant}", e.name)
+		e.measures = newMeasures(e.template)
 	}
 	// The context of Start does not bound the Service's life; Close does.
 	s.base, s.stop = context.WithCancel(context.Background())
@@ -177,6 +186,9 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := flush(ctx, conn); err != nil {
 		return errors.Join(fmt.Errorf("start the service: %w", err), m.Stop())
 	}
+	if s.observing, err = s.metrics.observe(s.endpoints); err != nil {
+		return errors.Join(fmt.Errorf("start the service: observe its requests: %w", err), m.Stop())
+	}
 	return nil
 }
 
@@ -191,9 +203,12 @@ func flush(ctx context.Context, conn *nats.Conn) error {
 // still going on, whose callers are told to ask again. It does not close the connection.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
-	m, conn := s.micro, s.conn
-	s.micro = nil
+	m, conn, observing := s.micro, s.conn, s.observing
+	s.micro, s.observing = nil, nil
 	s.mu.Unlock()
+	if observing != nil {
+		_ = observing.Unregister() // it fails where it was not registered
+	}
 	if m == nil {
 		s.refuseWork()
 		s.stop()

@@ -19,8 +19,9 @@ type endpoint struct {
 	// space is for the answers of quick; used by take alone.
 	space []byte
 	// read decodes a request of a tenant, and returns what answers it.
-	read  func(tenant string, data []byte) (job, error)
-	count counters
+	read     func(tenant string, data []byte) (job, error)
+	count    counters
+	measures measures
 }
 
 // job answers a request that was read.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/esignd/esignd/bus/wire"
@@ -98,15 +99,15 @@ func (q *quickTokens) room(size int) bool {
 }
 
 // takeQuickly answers a request from memory, with no span, and reports whether it did.
-func (s *Service) takeQuickly(conn *nats.Conn, e *endpoint, tenant, reply string, data []byte) (done bool) {
-	r := request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: reply, span: trace.SpanFromContext(s.base)}
+func (s *Service) takeQuickly(conn *nats.Conn, e *endpoint, tenant string, m micro.Request, began time.Time) (done bool) {
+	r := request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply(), span: trace.SpanFromContext(s.base), began: began}
 	defer func() {
 		if v := recover(); v != nil {
 			r.panicked(s.base, v)
 			done = true
 		}
 	}()
-	return r.quickly(s.base, data)
+	return r.quickly(s.base, m.Data())
 }
 
 // quickly answers from memory and reports whether it did.
@@ -116,6 +117,7 @@ func (r *request) quickly(ctx context.Context, data []byte) bool {
 		return false
 	}
 	r.count.cached.Add(1)
+	r.cached = true
 	r.send(ctx, nil, r.space) // nats.go copies it
 	return true
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -28,11 +29,15 @@ type request struct {
 	reply  string
 	sealTo string // the key to which the answer is sealed; empty: it is not
 	span   trace.Span
+	began  time.Time
+	cached bool      // it was answered from memory
+	failed core.Code // of the error that it was answered with
 }
 
 // take runs on the endpoint's own goroutine, one request at a time: it answers what needs no waiting and hands the rest
 // to a goroutine of its own.
 func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
+	began := time.Now()
 	tenant, err := wire.TenantOf(s.cfg.Prefix, e.name, m.Subject())
 	if !s.mayAnswer(e, m.Reply(), tenant) {
 		return
@@ -43,10 +48,10 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 	}
 	// Sealing takes longer than all the rest: it is not done on the goroutine that all requests go through.
 	quick := e.quick != nil && err == nil && sealTo == ""
-	if quick && s.untraced && s.takeQuickly(conn, e, tenant, m.Reply(), m.Data()) {
+	if quick && s.untraced && s.takeQuickly(conn, e, tenant, m, began) {
 		return
 	}
-	r := &request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply(), sealTo: sealTo}
+	r := &request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply(), sealTo: sealTo, began: began}
 	ctx := r.trace(m)
 	kept := false
 	defer func() {
@@ -198,6 +203,7 @@ func (r *request) fail(ctx context.Context, err error) {
 		r.service.log.ErrorContext(ctx, "a request could not be answered", "endpoint", string(r.name), "tenant", r.tenant,
 			"error", e.Unwrap())
 	}
+	r.failed = e.Code
 	r.count.failed(e.Code)
 	r.span.SetAttributes(attribute.String("error.type", string(e.Code)))
 	r.span.SetStatus(codes.Error, string(e.Code))
@@ -228,6 +234,7 @@ func (r *request) send(ctx context.Context, headers map[string]string, body []by
 		return
 	}
 	r.count.answered.Add(1)
+	r.service.metrics.answered(ctx, r)
 }
 
 // seal seals the body where the request wants that. Headers stay in the clear, and so does the code of an error.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
 )
 
 // session is all that is open between Start and Close. Its fields do not change in between.
@@ -21,7 +22,8 @@ type session struct {
 	state, public *nats.Conn // of the records and timers, and of the callers and events
 	js, publicJS  jetstream.JetStream
 
-	closing chan struct{} // closed when close begins
+	closing   chan struct{}       // closed when close begins
+	observing metric.Registration // nil where nothing is
 
 	unanswered atomic.Pointer[time.Time] // when a write of a record last got no answer; nil once one is written again
 
@@ -172,6 +174,9 @@ func (s *session) whileOpen(ctx context.Context) (context.Context, func()) {
 // close undoes what open did, in reverse, and waits for it.
 func (s *session) close(ctx context.Context) error {
 	close(s.closing)
+	if s.observing != nil {
+		_ = s.observing.Unregister() // it fails where it was not registered
+	}
 	var errs []error
 	for _, nc := range []*nats.Conn{s.public, s.state} {
 		if nc != nil {

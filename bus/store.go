@@ -29,7 +29,8 @@ type store struct{ bus *Bus }
 var _ core.Store = store{}
 
 // Get asks the stream's leader.
-func (s store) Get(ctx context.Context, key string) (core.Record, error) {
+func (s store) Get(ctx context.Context, key string) (r core.Record, err error) {
+	defer func(began time.Time) { s.bus.metrics.operated(ctx, opRead, began, err) }(time.Now())
 	if err := checkKey(key); err != nil {
 		return core.Record{}, err
 	}
@@ -44,13 +45,14 @@ func (s store) Get(ctx context.Context, key string) (core.Record, error) {
 	if err != nil {
 		return core.Record{}, fmt.Errorf("read record %s: %w", key, err)
 	}
-	r := core.Record{Key: key, Revision: msg.Sequence, Time: writtenAt(msg.Header, msg.Time)}
+	r = core.Record{Key: key, Revision: msg.Sequence, Time: writtenAt(msg.Header, msg.Time)}
 	r.Public, r.Secret, err = ses.keys.decode(key, msg.Data)
 	return r, err
 }
 
 // Put publishes on the condition that the subject's last message is the one that is named.
-func (s store) Put(ctx context.Context, r core.Record) (uint64, error) {
+func (s store) Put(ctx context.Context, r core.Record) (revision uint64, err error) {
+	defer func(began time.Time) { s.bus.metrics.operated(ctx, opWrite, began, err) }(time.Now())
 	if err := checkKey(r.Key); err != nil {
 		return 0, err
 	}
@@ -64,7 +66,7 @@ func (s store) Put(ctx context.Context, r core.Record) (uint64, error) {
 	}
 	m := &nats.Msg{Subject: recordPrefix + r.Key, Data: value, Header: nats.Header{}}
 	setTTL(m.Header, r.TTL)
-	revision, err := ses.write(ctx, m, r.Revision)
+	revision, err = ses.write(ctx, m, r.Revision)
 	if r.Revision == 0 && errors.Is(err, core.ErrConflict) {
 		revision, err = ses.writeOverMarker(ctx, m)
 	}
@@ -75,7 +77,8 @@ func (s store) Put(ctx context.Context, r core.Record) (uint64, error) {
 }
 
 // Delete leaves a marker in the record's place, by which watches learn of it and which ends by itself.
-func (s store) Delete(ctx context.Context, key string, revision uint64) error {
+func (s store) Delete(ctx context.Context, key string, revision uint64) (err error) {
+	defer func(began time.Time) { s.bus.metrics.operated(ctx, opRemove, began, err) }(time.Now())
 	if err := checkKey(key); err != nil {
 		return err
 	}

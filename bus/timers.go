@@ -39,7 +39,8 @@ type timers struct{ bus *Bus }
 var _ core.Timers = timers{}
 
 // Arm publishes a schedule, which takes the place of the one before.
-func (t timers) Arm(ctx context.Context, vendor, grant string, at time.Time) error {
+func (t timers) Arm(ctx context.Context, vendor, grant string, at time.Time) (err error) {
+	defer func(began time.Time) { t.bus.metrics.operated(ctx, opArm, began, err) }(time.Now())
 	ses, err := t.open(vendor, grant)
 	if err != nil {
 		return err

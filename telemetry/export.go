@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/contrib/bridges/otelslog"
 	"go.opentelemetry.io/contrib/exporters/autoexport"
 	runtimemetrics "go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel/attribute"
 	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutlog"
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
@@ -85,7 +86,7 @@ func spanExporter(ctx context.Context, stderr io.Writer) (sdktrace.SpanExporter,
 // startMetrics serves metrics to Prometheus from the process's own page, which costs nothing until it is read, and
 // pushes them where the environment asks for that.
 func (t *Telemetry) startMetrics(ctx context.Context, cfg Config, res *resource.Resource) error {
-	options := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithCardinalityLimit(maxCardinality)}
+	options := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithCardinalityLimit(maxCardinality), sdkmetric.WithView(withoutSockets())}
 	pushed, err := metricReader(ctx, cfg.Stderr)
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func (t *Telemetry) startMetrics(ctx context.Context, cfg Config, res *resource.
 	}
 	if !cfg.Plugin {
 		registry := prometheus.NewRegistry()
-		page, err := promexporter.New(promexporter.WithRegisterer(registry))
+		page, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo())
 		if err != nil {
 			return fmt.Errorf("make the metrics page: %w", err)
 		}
@@ -114,10 +115,18 @@ func (t *Telemetry) startMetrics(ctx context.Context, cfg Config, res *resource.
 	return nil
 }
 
+// withoutSockets leaves the address out of what is measured of calls between host and plugin: it is the name of a socket,
+// which each process of a plugin has anew.
+func withoutSockets() sdkmetric.View {
+	return sdkmetric.NewView(sdkmetric.Instrument{Name: "rpc.*"},
+		sdkmetric.Stream{AttributeFilter: attribute.NewDenyKeysFilter("server.address", "server.port")})
+}
+
 func metricsPage(registry *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		MaxRequestsInFlight: maxScrapes,
 		ErrorHandling:       promhttp.ContinueOnError,
+		EnableOpenMetrics:   true, // the format that has exemplars
 	})
 }
 

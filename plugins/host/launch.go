@@ -14,6 +14,7 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
+	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc"
 
 	"github.com/esignd/esignd/plugins/internal/wire"
@@ -42,7 +43,7 @@ func (p *Plugin) launch(ctx context.Context, s *spawner, socketDir string) (*ins
 		conn:   &connKeeper{},
 		idle:   make(chan struct{}, 1),
 	}
-	i.client = goplugin.NewClient(clientConfig(i, socketDir, log))
+	i.client = goplugin.NewClient(clientConfig(i, p.cfg.Vendor, socketDir, log))
 	if err := i.connect(ctx); err != nil {
 		ended := i.proc.endsByItself()
 		i.abandon()
@@ -85,8 +86,10 @@ func (p *Plugin) environment() []string {
 }
 
 // clientConfig is good for one start: nothing in it can be used twice.
-func clientConfig(i *instance, socketDir string, log *outputLog) *goplugin.ClientConfig {
-	traced := otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.ServicePrefix(wire.ServicePrefix)))
+func clientConfig(i *instance, vendor, socketDir string, log *outputLog) *goplugin.ClientConfig {
+	which := attribute.String("esignd.vendor", vendor)
+	traced := otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.ServicePrefix(wire.ServicePrefix)),
+		otelgrpc.WithSpanAttributes(which), otelgrpc.WithMetricAttributes(which))
 	return &goplugin.ClientConfig{
 		HandshakeConfig: goplugin.HandshakeConfig{
 			MagicCookieKey:   wire.CookieKey,

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/esignd/esignd/core"
 )
 
@@ -31,14 +33,18 @@ type SetConfig struct {
 	Logger *slog.Logger
 	// Limits bound every wait.
 	Limits Limits
+	// MeterProvider makes the metrics. nil: the global one.
+	MeterProvider metric.MeterProvider
 }
 
 // Set is the plugins of a folder. It implements [core.Adapters]. Its methods may be called concurrently.
 type Set struct {
-	cfg SetConfig
+	cfg     SetConfig
+	metrics *metrics
 
-	mu      sync.Mutex // guards plugins
-	plugins map[string]*Plugin
+	mu        sync.Mutex // guards what follows
+	plugins   map[string]*Plugin
+	observing metric.Registration // nil before Start and after Close
 }
 
 // NewSet checks the configuration and returns the set, not started. It does no I/O.
@@ -52,7 +58,11 @@ func NewSet(cfg SetConfig) (*Set, error) {
 		}
 	}
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	return &Set{cfg: cfg}, nil
+	metrics, err := newMetrics(cfg.MeterProvider)
+	if err != nil {
+		return nil, err
+	}
+	return &Set{cfg: cfg, metrics: metrics}, nil
 }
 
 // Start finds the plugins and starts them, all at once: when one does not start, or one that must be there is missing,
@@ -78,10 +88,21 @@ func (s *Set) Start(ctx context.Context) (err error) {
 	if err := forAll(plugins, func(p *Plugin) error { return p.Start(ctx) }); err != nil {
 		return err
 	}
+	observing, err := s.metrics.observe(s)
+	if err != nil {
+		return fmt.Errorf("observe the plugins: %w", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plugins = plugins
+	s.plugins, s.observing = plugins, observing
 	return nil
+}
+
+// all returns the plugins.
+func (s *Set) all() []*Plugin {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.plugins))
 }
 
 // configure makes a plugin of each binary, once it is clear that none is missing.
@@ -150,8 +171,12 @@ func (s *Set) Status() []Status {
 // Close closes all plugins at once; see [Plugin.Close]. Adapters that were given out fail with [core.NotSent] then.
 func (s *Set) Close(ctx context.Context) error {
 	s.mu.Lock()
-	plugins := maps.Clone(s.plugins)
+	plugins, observing := maps.Clone(s.plugins), s.observing
+	s.observing = nil
 	s.mu.Unlock()
+	if observing != nil {
+		_ = observing.Unregister() // it fails where it was not registered
+	}
 	return closeAll(ctx, plugins)
 }
 

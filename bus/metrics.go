@@ -1,0 +1,195 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/esignd/esignd/core"
+)
+
+// The operations of JetStream that are measured.
+const (
+	opRead    = "read_record"
+	opWrite   = "write_record"
+	opRemove  = "remove_record"
+	opPublish = "publish_event"
+	opArm     = "arm_timer"
+)
+
+// streamLook bounds how long whoever looks at the metrics waits for the state of the streams.
+const streamLook = time.Second
+
+// metrics are the instruments of a Bus. docs/metrics.md says what each means.
+type metrics struct {
+	meter      metric.Meter
+	operations metric.Float64Histogram
+	measured   map[string][]metric.RecordOption // of the operations that went well
+
+	connected, writable, connections, storage, messages, size metric.Int64ObservableUpDownCounter
+	reconnects, slow, apiErrors                               metric.Int64ObservableCounter
+	keyAge                                                    metric.Float64ObservableGauge
+}
+
+// newMetrics makes the instruments. nil is the global provider.
+func newMetrics(mp metric.MeterProvider) (*metrics, error) {
+	i := newInstruments(mp)
+	x := &metrics{
+		meter:       i.meter,
+		operations:  i.histogram("esignd.jetstream.operation.duration", "Duration of operations of JetStream.", .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5),
+		measured:    map[string][]metric.RecordOption{},
+		connected:   i.count("esignd.nats.connected", "{connection}", "Connections to NATS that are up."),
+		writable:    i.count("esignd.nats.writable", "{server}", "Whether JetStream takes writes."),
+		connections: i.count("esignd.nats.server.connections", "{connection}", "Connections to the embedded server."),
+		storage:     i.count("esignd.nats.server.storage", "By", "Bytes that the embedded server's streams have on disk."),
+		messages:    i.count("esignd.stream.messages", "{message}", "Messages in a stream."),
+		size:        i.count("esignd.stream.size", "By", "Bytes in a stream."),
+		reconnects:  i.total("esignd.nats.reconnects", "{reconnect}", "Connections to NATS that were made again."),
+		slow:        i.total("esignd.nats.server.slow_consumers", "{connection}", "Connections that the embedded server closed because they did not keep up."),
+		apiErrors:   i.total("esignd.nats.server.jetstream.errors", "{request}", "Requests to the embedded server's JetStream that it refused."),
+	}
+	age, err := i.meter.Float64ObservableGauge("esignd.key.age", metric.WithUnit("s"), metric.WithDescription("Age of the key that seals new secrets."))
+	x.keyAge = made(i, "esignd.key.age", age, err)
+	for _, op := range []string{opRead, opWrite, opRemove, opPublish, opArm} {
+		x.measured[op] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(operationKey.String(op)))}
+	}
+	return x, errors.Join(i.errs...)
+}
+
+const (
+	operationKey = attribute.Key("esignd.jetstream.operation")
+	errorKey     = attribute.Key("error.type")
+)
+
+// operated measures an operation that began at a time and ends now.
+func (x *metrics) operated(ctx context.Context, op string, began time.Time, err error) {
+	took := time.Since(began).Seconds()
+	if err == nil || errors.Is(err, core.ErrNoRecord) {
+		x.operations.Record(ctx, took, x.measured[op]...)
+		return
+	}
+	x.operations.Record(ctx, took, metric.WithAttributes(operationKey.String(op), errorKey.String(operationError(err))))
+}
+
+// operationError is the value of error.type for an operation that failed.
+func operationError(err error) string {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, core.ErrConflict):
+		return "conflict"
+	case errors.Is(err, core.ErrDamaged):
+		return "damaged"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return "timeout"
+	case errors.As(err, &api):
+		return "refused"
+	}
+	return "unavailable"
+}
+
+// observe has the instruments read of a session until the registration ends.
+func (x *metrics) observe(s *session) (metric.Registration, error) {
+	return x.meter.RegisterCallback(func(ctx context.Context, to metric.Observer) error {
+		x.observeConnections(s, to)
+		x.observeServer(s, to)
+		x.observeStreams(ctx, s, to)
+		if k := s.keys.now.Load(); k != nil {
+			if at, ok := k.made[k.primary]; ok {
+				to.ObserveFloat64(x.keyAge, time.Since(at).Seconds())
+			}
+		}
+		return nil
+	}, x.connected, x.writable, x.connections, x.storage, x.messages, x.size, x.reconnects, x.slow, x.apiErrors, x.keyAge)
+}
+
+func (x *metrics) observeConnections(s *session, to metric.Observer) {
+	for name, nc := range map[string]*nats.Conn{"state": s.state, "public": s.public} {
+		which := metric.WithAttributes(attribute.String("esignd.nats.connection", name))
+		to.ObserveInt64(x.connected, truth(nc.IsConnected()), which)
+		to.ObserveInt64(x.reconnects, int64(nc.Stats().Reconnects), which)
+	}
+	to.ObserveInt64(x.writable, truth(s.state.IsConnected() && s.takesWrites() && (s.server == nil || s.server.srv.JetStreamEnabled())))
+}
+
+func (x *metrics) observeServer(s *session, to metric.Observer) {
+	if s.server == nil {
+		return
+	}
+	v, err := s.server.srv.Varz(nil)
+	if err != nil {
+		return
+	}
+	to.ObserveInt64(x.connections, int64(v.Connections))
+	to.ObserveInt64(x.slow, v.SlowConsumers)
+	if js := v.JetStream.Stats; js != nil {
+		to.ObserveInt64(x.storage, int64(js.Store))
+		to.ObserveInt64(x.apiErrors, int64(js.API.Errors))
+	}
+}
+
+// observeStreams asks for the state of the streams. One that is not told in time is left out.
+func (x *metrics) observeStreams(ctx context.Context, s *session, to metric.Observer) {
+	if !s.state.IsConnected() || !s.public.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, streamLook)
+	defer cancel()
+	for _, stream := range []jetstream.Stream{s.records, s.events, s.timers} {
+		info, err := stream.Info(ctx)
+		if err != nil {
+			continue
+		}
+		which := metric.WithAttributes(attribute.String("esignd.stream", info.Config.Name))
+		to.ObserveInt64(x.messages, int64(info.State.Msgs), which)
+		to.ObserveInt64(x.size, int64(info.State.Bytes), which)
+	}
+}
+
+func truth(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// instruments makes instruments and collects what goes wrong.
+type instruments struct {
+	meter metric.Meter
+	errs  []error
+}
+
+func newInstruments(mp metric.MeterProvider) *instruments {
+	if mp == nil {
+		mp = otel.GetMeterProvider()
+	}
+	return &instruments{meter: mp.Meter(scopeName)}
+}
+
+func made[T any](i *instruments, name string, instrument T, err error) T {
+	if err != nil {
+		i.errs = append(i.errs, fmt.Errorf("make the metric %s: %w", name, err))
+	}
+	return instrument
+}
+
+func (i *instruments) histogram(name, meaning string, buckets ...float64) metric.Float64Histogram {
+	h, err := i.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(meaning), metric.WithExplicitBucketBoundaries(buckets...))
+	return made(i, name, h, err)
+}
+
+func (i *instruments) count(name, unit, meaning string) metric.Int64ObservableUpDownCounter {
+	c, err := i.meter.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(meaning))
+	return made(i, name, c, err)
+}
+
+func (i *instruments) total(name, unit, meaning string) metric.Int64ObservableCounter {
+	c, err := i.meter.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(meaning))
+	return made(i, name, c, err)
+}

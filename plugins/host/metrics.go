@@ -1,0 +1,93 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// scopeName is the instrumentation scope of this package.
+const scopeName = "github.com/esignd/esignd/plugins/host"
+
+// metrics are the instruments of a Set. docs/metrics.md says what each means.
+type metrics struct {
+	meter            metric.Meter
+	restarts         metric.Int64ObservableCounter
+	up, calls, bytes metric.Int64ObservableUpDownCounter
+}
+
+// newMetrics makes the instruments. nil is the global provider.
+func newMetrics(mp metric.MeterProvider) (*metrics, error) {
+	if mp == nil {
+		mp = otel.GetMeterProvider()
+	}
+	x := &metrics{meter: mp.Meter(scopeName)}
+	var errs [4]error
+	x.restarts, errs[0] = x.meter.Int64ObservableCounter("esignd.plugin.restarts", metric.WithUnit("{restart}"),
+		metric.WithDescription("Processes of a plugin that were replaced."))
+	x.up, errs[1] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.up", metric.WithUnit("{process}"),
+		metric.WithDescription("Processes of a plugin that are ready: one, or none."))
+	x.calls, errs[2] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.call.active", metric.WithUnit("{call}"),
+		metric.WithDescription("Calls in a plugin's process."))
+	x.bytes, errs[3] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.memory.usage", metric.WithUnit("By"),
+		metric.WithDescription("Physical memory of a plugin's process. On Linux only."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("make the metrics of plugins: %w", err)
+	}
+	return x, nil
+}
+
+// observe has the instruments read until the registration ends.
+func (x *metrics) observe(s *Set) (metric.Registration, error) {
+	return x.meter.RegisterCallback(func(_ context.Context, to metric.Observer) error {
+		for _, p := range s.all() {
+			which := metric.WithAttributes(attribute.String("esignd.vendor", p.cfg.Vendor))
+			status := p.Status()
+			to.ObserveInt64(x.restarts, int64(status.Restarts), which)
+			ready := int64(0)
+			if status.State == Ready {
+				ready = 1
+			}
+			to.ObserveInt64(x.up, ready, which)
+			to.ObserveInt64(x.calls, int64(p.inFlight()), which)
+			if bytes, ok := residentMemory(status.PID); ok {
+				to.ObserveInt64(x.bytes, bytes, which)
+			}
+		}
+		return nil
+	}, x.restarts, x.up, x.calls, x.bytes)
+}
+
+// inFlight is how many calls are in the plugin's process.
+func (p *Plugin) inFlight() int {
+	p.mu.Lock()
+	i := p.current
+	p.mu.Unlock()
+	if i == nil {
+		return 0
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.inFlight
+}
+
+// residentMemory is the physical memory of a process, where /proc tells it.
+func residentMemory(pid int) (int64, bool) {
+	if pid == 0 {
+		return 0, false
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, false
+	}
+	var size, resident int64
+	if n, _ := fmt.Sscanf(string(text), "%d %d", &size, &resident); n != 2 {
+		return 0, false
+	}
+	return resident * int64(os.Getpagesize()), true
+}
