@@ -115,9 +115,9 @@ func newTelemetry(lc fx.Lifecycle, cfg checked) (*telemetry.Telemetry, trace.Tra
 
 func newLogger(t *telemetry.Telemetry) *slog.Logger { return t.Logger() }
 
-func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger, mp metric.MeterProvider) (*bus.Bus, error) {
+func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, mp metric.MeterProvider) (*bus.Bus, error) {
 	c := cfg.bus(log)
-	c.MeterProvider = mp
+	c.TracerProvider, c.MeterProvider = tp, mp
 	b, err := bus.New(c)
 	if err != nil {
 		return nil, err

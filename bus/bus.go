@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/esignd/esignd/core"
 )
@@ -24,6 +25,7 @@ type Bus struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	tracer  trace.Tracer
 	session atomic.Pointer[session]
 
 	mu      sync.Mutex // guards started, so that Start and Close happen once
@@ -42,7 +44,7 @@ func New(cfg Config) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bus{cfg: cfg, log: cfg.Logger, metrics: metrics}, nil
+	return &Bus{cfg: cfg, log: cfg.Logger, metrics: metrics, tracer: tracer(cfg.TracerProvider)}, nil
 }
 
 // Open is New and Start.

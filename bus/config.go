@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -44,8 +45,9 @@ type Config struct {
 	Keys Keys
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
-	// MeterProvider makes the metrics. nil: the global one.
-	MeterProvider metric.MeterProvider
+	// TracerProvider and MeterProvider make spans and metrics. nil: the global ones.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 
 	// offline says that nobody is served: an embedded server listens on nothing.
 	offline bool

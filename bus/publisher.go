@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -29,6 +31,11 @@ func (p publisher) Publish(ctx context.Context, e core.Event) (err error) {
 	if err != nil {
 		return fmt.Errorf("encode event %s %s: %w", e.Type, e.ID, err)
 	}
+	template := wire.TenantEvents(p.bus.cfg.Prefix, "{tenant}", string(e.Type)+".{vendor}.{grant}")
+	ctx, span := p.bus.tracer.Start(ctx, "publish "+template, append(linkTo(wire.Header{wire.HeaderTraceParent: {e.TraceParent}}),
+		trace.WithSpanKind(trace.SpanKindProducer), messaging("publish", "send", subject, template),
+		trace.WithAttributes(attribute.String("messaging.message.id", e.ID), attribute.Int("messaging.message.body.size", len(body))))...)
+	defer func() { ended(span, err) }()
 	m := &nats.Msg{Subject: subject, Data: body, Header: nats.Header{}}
 	for name, value := range headers {
 		// Set keeps the name as it is; header names are case-sensitive here.

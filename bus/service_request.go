@@ -121,12 +121,8 @@ func (r *request) trace(m micro.Request) context.Context {
 	ctx := propagation.TraceContext{}.Extract(r.service.base, wire.Header(m.Headers()))
 	ctx, r.span = r.service.tracer.Start(ctx, "process "+r.template,
 		trace.WithSpanKind(trace.SpanKindConsumer),
+		messaging("process", "process", m.Subject(), r.template),
 		trace.WithAttributes(
-			attribute.String("messaging.system", "nats"),
-			attribute.String("messaging.operation.name", "process"),
-			attribute.String("messaging.operation.type", "process"),
-			attribute.String("messaging.destination.name", m.Subject()),
-			attribute.String("messaging.destination.template", r.template),
 			attribute.String("messaging.consumer.group.name", serviceName),
 			attribute.Int("messaging.message.body.size", len(m.Data())),
 		))

@@ -10,6 +10,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/esignd/esignd/bus/wire"
@@ -49,6 +52,8 @@ func (t timers) Arm(ctx context.Context, vendor, grant string, at time.Time) (er
 	// The client's own option cuts the time to seconds and so fires up to one too early.
 	m.Header.Set(jetstream.ScheduleHeader, "@at "+at.UTC().Format(time.RFC3339Nano))
 	m.Header.Set(jetstream.ScheduleTargetHeader, t.subject("due", vendor, grant))
+	// The server hands it on with the message that is due.
+	propagation.TraceContext{}.Inject(ctx, wire.Header(m.Header))
 	if _, err := ses.js.PublishMsg(ctx, m); err != nil {
 		return fmt.Errorf("arm the timer of grant %s: %w", grant, err)
 	}
@@ -206,10 +211,21 @@ func (w dueWorker) work(ctx context.Context, m jetstream.Msg) error {
 		return fmt.Errorf("read a due timer: %w", err)
 	}
 	due := core.Due{Grant: lastToken(m.Subject()), Time: meta.Timestamp}
-	if err := w.call(ctx, m, due); err != nil {
+	err = w.traced(ctx, m, func(ctx context.Context) error { return w.call(ctx, m, due) })
+	if err != nil {
 		return errors.Join(err, m.NakWithDelay(retryDelay(meta.NumDelivered)))
 	}
 	return w.settle(ctx, m, meta.Sequence.Stream)
+}
+
+// traced works a timer in a trace of its own, since who armed it has gone on, and links to the trace of that.
+func (w dueWorker) traced(ctx context.Context, m jetstream.Msg, work func(context.Context) error) (err error) {
+	template := w.timers.subject("due", "{vendor}", "{grant}")
+	ctx, span := w.timers.bus.tracer.Start(ctx, "process "+template, append(linkTo(m.Headers()), trace.WithNewRoot(),
+		trace.WithSpanKind(trace.SpanKindConsumer), messaging("process", "process", m.Subject(), template),
+		trace.WithAttributes(attribute.String("esignd.vendor", w.vendor)))...)
+	defer func() { ended(span, err) }()
+	return work(ctx)
 }
 
 // call runs fn and keeps the message ours meanwhile.

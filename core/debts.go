@@ -73,10 +73,8 @@ func (m *Manager) isOut(ctx context.Context, debts []Event) bool {
 
 // publishOne publishes one event.
 func (m *Manager) publishOne(ctx context.Context, e Event) error {
-	ctx, span := m.span(ctx, "publish "+string(e.Type))
-	defer span.End()
 	if err := m.publisher.Publish(ctx, e); err != nil {
-		return fail(span, fmt.Errorf("publish %s: %w", e.Type, err))
+		return fmt.Errorf("publish %s: %w", e.Type, err)
 	}
 	m.metrics.told(ctx, e)
 	m.log.InfoContext(ctx, string(e.Type), "grant", e.Grant, "tenant", e.Tenant, "client", e.Client, "vendor", e.Vendor,

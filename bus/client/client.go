@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -77,6 +77,8 @@ type Config struct {
 	Sealed bool
 	// Logger gets what a Watch skips or tries again. nil: slog.Default.
 	Logger *slog.Logger
+	// TracerProvider makes a span of each request, and of each event that Watch hands on. nil: the global one.
+	TracerProvider trace.TracerProvider
 }
 
 // Client asks esignd. Its methods may be called concurrently.
@@ -88,6 +90,7 @@ type Client struct {
 	timeout time.Duration
 	sealed  bool
 	log     *slog.Logger
+	tracer  trace.Tracer
 }
 
 // New checks cfg and returns a Client. It does no I/O.
@@ -113,6 +116,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{
 		conn: cfg.Conn, tenant: cfg.Tenant, service: cfg.Service, prefix: cfg.Prefix, timeout: cfg.Timeout, sealed: cfg.Sealed, log: cfg.Logger,
+		tracer: tracer(cfg.TracerProvider),
 	}, nil
 }
 
@@ -236,8 +240,9 @@ func ask[Reply any](ctx context.Context, c *Client, e wire.Endpoint, req any) (R
 		defer cancel()
 	}
 	m := &nats.Msg{Subject: wire.APISubject(c.prefix, c.tenant, e), Data: body, Header: nats.Header{}}
-	propagation.TraceContext{}.Inject(ctx, wire.Header(m.Header))
+	ctx, done := c.traceRequest(ctx, m, e)
 	answer, err := c.request(ctx, m)
+	done(answer, err)
 	if errors.Is(err, nats.ErrNoResponders) {
 		out := core.Errorf(TemporarilyUnavailable, "ask esignd for %s: no daemon listens on %s: %w", e, m.Subject, err)
 		out.Reason, out.RetryAfter = ReasonNoResponders, time.Second

@@ -52,5 +52,5 @@ func (w *watch) tell(ctx context.Context, m *nats.Msg) error {
 	case len(w.cfg.Types) > 0 && !slices.Contains(w.cfg.Types, e.Type):
 		return nil
 	}
-	return w.fn(e)
+	return w.hear(ctx, m.Subject, e)
 }

@@ -214,7 +214,7 @@ func (w *watch) take(ctx context.Context, m jetstream.Msg) error {
 		w.client.log.WarnContext(ctx, "a message on the subject of events is skipped", "subject", m.Subject(), "error", err)
 	case w.seen.has(e.ID), len(w.cfg.Types) > 0 && !slices.Contains(w.cfg.Types, e.Type):
 	default:
-		if err := w.fn(e); err != nil {
+		if err := w.hear(ctx, m.Subject(), e); err != nil {
 			w.failed = m
 			return &stopError{err}
 		}

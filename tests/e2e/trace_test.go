@@ -52,7 +52,7 @@ func TestOneTrace(t *testing.T) {
 		{plugin, "/Token", spanpb.Span_SPAN_KIND_SERVER, "call vendor"},
 		{plugin, "POST", spanpb.Span_SPAN_KIND_CLIENT, "/Token"},
 		{daemon, "commit", spanpb.Span_SPAN_KIND_INTERNAL, "refresh"},
-		{daemon, "publish token.issued", spanpb.Span_SPAN_KIND_INTERNAL, "refresh"},
+		{daemon, "publish esign.event.{tenant}.token.issued.{vendor}.{grant}", spanpb.Span_SPAN_KIND_PRODUCER, "refresh"},
 	}
 	for _, w := range wanted {
 		system.Await(t, 10*time.Second, fmt.Sprintf("span %s of %s (%s)", w.name, w.service, w.kind), func() bool {
