@@ -2,6 +2,7 @@ package core
 
 import (
 	"hash/maphash"
+	"math"
 	"strings"
 	"time"
 	"unique"
@@ -11,19 +12,20 @@ import (
 var elsewhere = NewSecret("in the store")
 
 // brief is what is kept in memory of a grant that rests: all that is needed to plan, to list and to find it, and none
-// of its secrets. It is not changed once it is made.
+// of its secrets and its id, under which it is kept. It is not changed once it is made. There may be a million: its
+// size, of a class of Go's allocator, is a test.
 type brief struct {
 	common              unique.Handle[common]
-	id                  string
-	account, accountID  string
+	account             string
+	accountID           *string // nil: none
 	revision            uint64
 	generation          uint64
 	consent             uint64 // a hash
-	ends                uint64
 	lifetime, age       time.Duration
 	seen                time.Duration // since the cache was made
 	issued, consentEnds int64         // Unix nanoseconds; 0: none
 	lastEventAt         int64
+	ends                uint32
 	caughtUp            bool
 }
 
@@ -46,7 +48,7 @@ type common struct {
 
 // rests reports whether a brief says of g what is needed: nothing is owed, claimed or failing.
 func (g *grant) rests() bool {
-	return len(g.Debts) == 0 && g.Attempt == nil && g.Failures == failures{} && !g.RevocationOwed && !g.ForgetOwed
+	return g.Ends <= math.MaxUint32 && len(g.Debts) == 0 && g.Attempt == nil && g.Failures == failures{} && !g.RevocationOwed && !g.ForgetOwed
 }
 
 // briefly returns a copy of g without its secrets. It is for what may be seen of a grant, and is not written.
@@ -65,29 +67,37 @@ func (g *grant) briefly() *grant {
 // briefOf returns the brief of an entry's grant. Times count from epoch.
 func briefOf(e *entry, epoch time.Time, seed maphash.Seed) *brief {
 	g := e.g
-	return &brief{
+	b := &brief{
 		common: unique.Make(common{
 			tenant: g.Tenant, client: g.Client, vendor: g.Vendor, state: g.State, reason: g.Reason, forgotten: g.Forgotten,
 			consentNotice: g.ConsentNotice, scope: strings.Join(g.Scope, "\n"), tokenType: g.TokenType, apiBaseURL: g.APIBaseURL,
 			rotating: g.Rotating, uncertain: g.Uncertain, restored: g.Restored, expiring: g.Expiring, vendorRevoked: g.VendorRevoked,
 			access: !g.tokens.Access.IsZero(), refresh: !g.tokens.Refresh.IsZero(), lastEvent: g.LastEvent,
 		}),
-		id: g.ID, account: g.Account, accountID: g.AccountID, revision: g.revision, generation: g.Generation,
-		consent: maphash.String(seed, g.Consent), ends: g.Ends, lifetime: g.Lifetime, age: e.age, seen: e.seen.Sub(epoch),
+		account: g.Account, revision: g.revision, generation: g.Generation,
+		consent: maphash.String(seed, g.Consent), ends: uint32(g.Ends), lifetime: g.Lifetime, age: e.age, seen: e.seen.Sub(epoch),
 		issued: unixNano(g.IssuedAt), consentEnds: unixNano(g.ConsentExpiresAt), lastEventAt: unixNano(g.LastEventAt), caughtUp: e.caughtUp,
 	}
+	if g.AccountID != "" {
+		id := g.AccountID // g itself is not to be held
+		b.accountID = &id
+	}
+	return b
 }
 
-// into writes what b says into an entry with a grant of its own, but for the scope.
-func (b *brief) into(e *entry, epoch time.Time) {
+// into writes what b says of a grant into an entry with a grant of its own, but for the scope.
+func (b *brief) into(e *entry, id string, epoch time.Time) {
 	c := b.common.Value()
 	*e.g = grant{
-		brief: true, ID: b.id, Tenant: c.tenant, Client: c.client, Vendor: c.vendor, Account: b.account, AccountID: b.accountID,
+		brief: true, ID: id, Tenant: c.tenant, Client: c.client, Vendor: c.vendor, Account: b.account,
 		State: c.state, Reason: c.reason, Forgotten: c.forgotten, ConsentNotice: c.consentNotice, TokenType: c.tokenType,
 		APIBaseURL: c.apiBaseURL, Rotating: c.rotating, Uncertain: c.uncertain, Restored: c.restored, Expiring: c.expiring,
-		VendorRevoked: c.vendorRevoked, LastEvent: c.lastEvent, Generation: b.generation, Ends: b.ends, Lifetime: b.lifetime,
+		VendorRevoked: c.vendorRevoked, LastEvent: c.lastEvent, Generation: b.generation, Ends: uint64(b.ends), Lifetime: b.lifetime,
 		Age: b.age, IssuedAt: fromUnixNano(b.issued), ConsentExpiresAt: fromUnixNano(b.consentEnds),
 		LastEventAt: fromUnixNano(b.lastEventAt), revision: b.revision,
+	}
+	if b.accountID != nil {
+		e.g.AccountID = *b.accountID
 	}
 	if c.access {
 		e.g.tokens.Access = elsewhere
@@ -99,10 +109,10 @@ func (b *brief) into(e *entry, epoch time.Time) {
 	e.first, e.caughtUp = e.seen, b.caughtUp
 }
 
-// entry returns what b says as an entry.
-func (b *brief) entry(epoch time.Time) *entry {
+// entry returns what b says of a grant as an entry.
+func (b *brief) entry(id string, epoch time.Time) *entry {
 	e := &entry{g: &grant{}}
-	b.into(e, epoch)
+	b.into(e, id, epoch)
 	if scope := b.common.Value().scope; scope != "" {
 		e.g.Scope = strings.Split(scope, "\n")
 	}

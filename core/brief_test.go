@@ -5,9 +5,17 @@ import (
 	"reflect"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// A grant that rests is kept in this many bytes, and its id and account.
+func TestBriefIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(brief{}); size > 112 {
+		t.Errorf("a brief takes %d bytes, and then 128 or more of the heap", size)
+	}
+}
 
 // TestBriefHasAllThatIsPlannedBy holds that a grant that rests is planned, listed and found by its brief as by the whole.
 func TestBriefHasAllThatIsPlannedBy(t *testing.T) {
@@ -30,7 +38,7 @@ func TestBriefHasAllThatIsPlannedBy(t *testing.T) {
 	}
 	epoch := time.Now()
 	e := &entry{g: g, age: time.Minute, seen: epoch.Add(time.Second), caughtUp: true}
-	got := briefOf(e, epoch, maphash.MakeSeed()).entry(epoch)
+	got := briefOf(e, epoch, maphash.MakeSeed()).entry(g.ID, epoch)
 	if got.age != e.age || !got.caughtUp || !got.seen.Equal(e.seen) || got.left() != e.left() && (got.left()-e.left()).Abs() > time.Second {
 		t.Errorf("age %s seen %s left %s", got.age, got.seen, got.left())
 	}

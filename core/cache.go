@@ -270,7 +270,7 @@ func (c *cache) all(keep func(*grant) bool) []*entry {
 // meanwhile may be seen as before or as after.
 func (c *cache) each() iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
-		var ks []known
+		var ks []noted
 		scratch := &entry{g: &grant{}}
 		for _, s := range c.shelves {
 			ks = s.snapshot(ks[:0])
@@ -278,7 +278,7 @@ func (c *cache) each() iter.Seq[*entry] {
 				e := k.busy
 				if e == nil {
 					e = scratch
-					k.rests.into(e, c.epoch)
+					k.rests.into(e, k.id, c.epoch)
 				}
 				if !yield(e) {
 					return

@@ -52,12 +52,12 @@ func (k known) revision() uint64 {
 }
 
 // entry returns what is known without the secrets, nil where nothing is.
-func (k known) entry(epoch time.Time) *entry {
+func (k known) entry(id string, epoch time.Time) *entry {
 	switch {
 	case k.busy != nil:
 		return k.busy
 	case k.rests != nil:
-		return k.rests.entry(epoch)
+		return k.rests.entry(id, epoch)
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func (s *shelf) look(id string) *entry {
 	if e := s.getLocked(id); e != nil {
 		return e
 	}
-	return s.known[id].entry(s.epoch)
+	return s.known[id].entry(id, s.epoch)
 }
 
 // full reports whether the grant is not here whole, and there is no room for it.
@@ -103,7 +103,7 @@ func (s *shelf) full(id string) bool {
 func (s *shelf) put(g *grant, age time.Duration, seen time.Time, must bool) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.known[g.ID].entry(s.epoch)
+	old := s.known[g.ID].entry(g.ID, s.epoch)
 	if old != nil && old.g.revision > g.revision {
 		return s.newestLocked(g.ID, old)
 	}
@@ -138,7 +138,7 @@ func (s *shelf) grown(id string, age time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, now := s.known[id], time.Now()
-	if e := k.entry(s.epoch); e == nil || e.ageNow() >= age {
+	if e := k.entry(id, s.epoch); e == nil || e.ageNow() >= age {
 		return
 	}
 	if k.rests != nil {
@@ -302,12 +302,18 @@ func (s *shelf) change(id string, revision uint64) <-chan struct{} {
 	return ch
 }
 
+// noted is what is known of a grant.
+type noted struct {
+	id string
+	known
+}
+
 // snapshot appends what is known of all grants here.
-func (s *shelf) snapshot(to []known) []known {
+func (s *shelf) snapshot(to []noted) []noted {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, k := range s.known {
-		to = append(to, k)
+	for id, k := range s.known {
+		to = append(to, noted{id, k})
 	}
 	return to
 }
