@@ -177,7 +177,6 @@ func (w *watch) subscribe(ctx context.Context) (jetstream.Consumer, error) {
 	}
 	cfg := jetstream.ConsumerConfig{
 		AckPolicy:         jetstream.AckNonePolicy,
-		FilterSubject:     recordPrefix + ">",
 		InactiveThreshold: watchInactive,
 		MemoryStorage:     true,
 		Replicas:          1,
@@ -187,7 +186,9 @@ func (w *watch) subscribe(ctx context.Context) (jetstream.Consumer, error) {
 	whole := w.seen == 0 || w.round != nil || !info.Created.Equal(w.created) || info.State.LastSeq < w.seen ||
 		time.Since(w.contact) > markerTTL/2
 	if whole {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverLastPerSubjectPolicy, 0
+		// Of each record there is one message. To deliver the last of each subject, or to filter by one that all have, the
+		// server would first make an index of them, and keep it.
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverAllPolicy, 0
 		w.seen, w.created, w.round = 0, info.Created, make(map[string]bool)
 	}
 	w.behind, w.fresh, w.target = 0, nothingFresh, 0
