@@ -62,15 +62,17 @@ func cutEnvelope(value []byte) (e envelope, ok bool) {
 	const head, middle, tail = `{"v":1,"public":`, `,"sealed":"`, `"}`
 	rest, begins := bytes.CutPrefix(value, []byte(head))
 	rest, ends := bytes.CutSuffix(rest, []byte(tail))
-	at := bytes.LastIndex(rest, []byte(middle))
-	if !begins || !ends || at < 0 {
+	text := bytes.LastIndexByte(rest, '"') + 1 // base64 has no quotes
+	public, sealing := bytes.CutSuffix(rest[:text], []byte(middle))
+	if !begins || !ends || !sealing {
 		return e, false
 	}
-	sealed, err := base64.StdEncoding.AppendDecode(nil, rest[at+len(middle):])
+	sealed := make([]byte, base64.StdEncoding.DecodedLen(len(rest)-text))
+	n, err := base64.StdEncoding.Decode(sealed, rest[text:])
 	if err != nil {
 		return e, false
 	}
-	return envelope{Format: 1, Public: rest[:at:at], Sealed: sealed}, true
+	return envelope{Format: 1, Public: public[:len(public):len(public)], Sealed: sealed[:n]}, true
 }
 
 func readEnvelope(key string, value []byte) (envelope, error) {

@@ -28,6 +28,7 @@ const (
 	nothingFresh = math.MaxUint64
 
 	watchBuffer       = 512
+	watchOpened       = 32 // messages that are open before they are told
 	watchInactive     = 30 * time.Second
 	watchCleanup      = 500 * time.Millisecond
 	watchRetryInitial = 50 * time.Millisecond
@@ -105,10 +106,10 @@ func (w *watch) follow(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the watch's consumer: %w", err)
 	}
-	messages, failed, done := make(chan jetstream.Msg), make(chan error, 1), make(chan struct{})
+	messages, failed, done := make(chan message, watchOpened), make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(done)
-		failed <- forward(ctx, it, messages)
+		failed <- w.ses.forward(ctx, it, messages)
 	}()
 	defer func() {
 		cancel()
@@ -118,22 +119,48 @@ func (w *watch) follow(ctx context.Context) error {
 	return w.loop(ctx, messages, failed)
 }
 
-// forward hands messages on until it ends.
-func forward(ctx context.Context, it jetstream.MessagesContext, to chan<- jetstream.Msg) error {
+// message is one of the stream, with the record that it holds.
+type message struct {
+	key            string
+	meta           *jetstream.MsgMetadata
+	removed        bool // it says that the record is gone
+	written        time.Time
+	public, secret []byte
+	err            error // of opening the record
+}
+
+// forward opens messages, while others are told, and hands them on until it ends.
+func (s *session) forward(ctx context.Context, it jetstream.MessagesContext, to chan<- message) error {
 	for {
 		m, err := it.Next()
 		if err != nil {
 			return err
 		}
+		opened, err := s.openMessage(m)
+		if err != nil {
+			return err
+		}
 		select {
-		case to <- m:
+		case to <- opened:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-func (w *watch) loop(ctx context.Context, messages <-chan jetstream.Msg, failed <-chan error) error {
+func (s *session) openMessage(m jetstream.Msg) (message, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return message{}, fmt.Errorf("read a message's metadata: %w", err)
+	}
+	o := message{key: recordKey(m.Subject()), meta: meta, removed: isMarker(m.Headers()), written: writtenAt(m.Headers(), meta.Timestamp)}
+	if !o.removed {
+		o.public, o.secret, o.err = s.keys.decode(o.key, m.Data())
+	}
+	return o, nil
+}
+
+func (w *watch) loop(ctx context.Context, messages <-chan message, failed <-chan error) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	var delivered uint64
@@ -144,15 +171,11 @@ func (w *watch) loop(ctx context.Context, messages <-chan jetstream.Msg, failed 
 	for {
 		select {
 		case m := <-messages:
-			meta, err := m.Metadata()
-			if err != nil {
-				return fmt.Errorf("read a message's metadata: %w", err)
-			}
-			if meta.Sequence.Consumer != delivered+1 {
+			if m.meta.Sequence.Consumer != delivered+1 {
 				return errGap
 			}
 			delivered++
-			w.tell(m, meta)
+			w.tell(m)
 			if w.contact.Before(w.asked) && w.seen >= w.target {
 				w.caughtUp()
 			}
@@ -278,27 +301,25 @@ func (w *watch) endRound() {
 }
 
 // tell tells one message.
-func (w *watch) tell(m jetstream.Msg, meta *jetstream.MsgMetadata) {
-	key, sequence := recordKey(m.Subject()), meta.Sequence.Stream
+func (w *watch) tell(m message) {
+	key, sequence := m.key, m.meta.Sequence.Stream
 	live := sequence > w.fresh && time.Since(w.contact) <= contactAge
 	w.seen, w.behind = sequence, 0
 	if w.round != nil {
-		w.round[key] = !isMarker(m.Headers())
+		w.round[key] = !m.removed
 	}
 	if w.known[key] == sequence {
 		return
 	}
-	if isMarker(m.Headers()) {
+	if m.removed {
 		w.tellRemoved(key, sequence, live)
 		return
 	}
 	w.known[key] = sequence
-	written := writtenAt(m.Headers(), meta.Timestamp)
 	// A record that was sealed anew just now was written before: its age does not begin here.
-	live = live && written.Equal(meta.Timestamp)
-	u := core.Update{Record: core.Record{Key: key, Revision: sequence, Time: written}, Live: live}
-	u.Record.Public, u.Record.Secret, u.Err = w.ses.keys.decode(key, m.Data())
-	w.fn(u)
+	live = live && m.written.Equal(m.meta.Timestamp)
+	w.fn(core.Update{Live: live, Err: m.err,
+		Record: core.Record{Key: key, Revision: sequence, Time: m.written, Public: m.public, Secret: m.secret}})
 }
 
 func (w *watch) tellRemoved(key string, sequence uint64, live bool) {
