@@ -3,14 +3,15 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,35 +137,47 @@ func recordWrites(t testing.TB, d *system.Daemon) uint64 {
 // write puts a crop into the store.
 func write(t testing.TB, store core.Store, v *vendor, model core.Record, c crop) {
 	t.Helper()
-	var public map[string]any
-	if err := json.Unmarshal(model.Public, &public); err != nil {
-		t.Fatal(err)
-	}
 	group, ctx := errgroup.WithContext(t.Context())
 	group.SetLimit(128)
 	for i := range c.n {
-		group.Go(func() error { return writeOne(ctx, store, v, public, c, accountName(c.kind, i)) })
+		group.Go(func() error { return writeOne(ctx, store, v, model.Public, c, accountName(c.kind, i)) })
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func writeOne(ctx context.Context, store core.Store, v *vendor, model map[string]any, c crop, name string) error {
-	public := maps.Clone(model)
+func writeOne(ctx context.Context, store core.Store, v *vendor, model []byte, c crop, name string) error {
 	id := core.GrantID(tenant, clientName, name)
 	issued := time.Now().UTC().Add(-c.age)
-	public["id"], public["account"], public["lifetime"], public["age"], public["issued_at"] = id, name, c.lifetime, c.age, issued
-	rec := core.Record{Key: "grant." + id}
-	var err error
-	if rec.Public, err = json.Marshal(public); err != nil {
-		return err
+	rec := core.Record{Key: "grant." + id, Public: model}
+	for member, value := range map[string]any{"id": id, "account": name, "lifetime": c.lifetime, "age": c.age, "issued_at": issued} {
+		var err error
+		if rec.Public, err = with(rec.Public, member, value); err != nil {
+			return err
+		}
 	}
-	rec.Secret, err = json.Marshal(map[string]string{"access_token": accessToken(name, 1), "refresh_token": refreshToken(name, 1)})
+	secret, err := json.Marshal(map[string]string{"access_token": accessToken(name, 1), "refresh_token": refreshToken(name, 1)})
 	if err != nil {
 		return err
 	}
+	rec.Secret = secret
 	v.seeded(name, issued.Add(c.lifetime))
 	_, err = store.Put(ctx, rec)
 	return err
+}
+
+// with returns a record with another value of a string or a number, and all else as the daemon wrote it: members in another
+// order would take it longer to read.
+func with(public []byte, member string, value any) ([]byte, error) {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	before, after, ok := bytes.Cut(public, []byte(`,"`+member+`":`))
+	end := bytes.IndexAny(after, ",}") // of a value that has neither
+	if !ok || end < 0 {
+		return nil, fmt.Errorf("the record that is the model has no %s", member)
+	}
+	return slices.Concat(before, []byte(`,"`+member+`":`), b, after[end:]), nil
 }
