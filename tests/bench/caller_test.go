@@ -4,6 +4,7 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -30,6 +31,8 @@ type callTask struct {
 	Once bool
 	// Every is how often each caller asks. 0: as soon as it was answered.
 	Every time.Duration
+	// UntilTold ends the work when the process's standard input ends, if Duration is not over by then.
+	UntilTold bool
 }
 
 // callResult is what it measured.
@@ -48,18 +51,37 @@ func (r callResult) rate() float64 { return float64(r.Count) / r.Elapsed.Seconds
 // run has a process of its own do the task.
 func (task callTask) run(t testing.TB) callResult {
 	t.Helper()
-	out, err := as(t, "caller", task).Output()
+	return task.begin(t)(false)
+}
+
+// begin starts that process. What it returns waits for it, or tells it first to come to an end.
+func (task callTask) begin(t testing.TB) (end func(now bool) callResult) {
+	t.Helper()
+	cmd := as(t, "caller", task)
+	in, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatalf("callers: %v", err)
-	}
-	var r callResult
-	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Errors > 0 {
-		t.Errorf("%d of %d requests to %s were not answered: %s", r.Errors, r.Count+r.Errors, task.Subject, r.Error)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return r
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func(now bool) (r callResult) {
+		t.Helper()
+		if now {
+			_ = in.Close()
+		}
+		if err := errors.Join(json.NewDecoder(out).Decode(&r), cmd.Wait()); err != nil {
+			t.Fatalf("callers: %v", err)
+		}
+		if r.Errors > 0 {
+			t.Errorf("%d of %d requests to %s were not answered: %s", r.Errors, r.Count+r.Errors, task.Subject, r.Error)
+		}
+		return r
+	}
 }
 
 // call is the role of a process of callers.
@@ -81,12 +103,19 @@ func call(b []byte) error {
 		// What was never asked for before is not measured: connections, subscriptions of inboxes, goroutines.
 		warm := task
 		warm.Duration = min(200*time.Millisecond, task.Duration/4)
-		warm.ask(conns)
+		warm.ask(conns, nil)
 	}
-	return json.NewEncoder(os.Stdout).Encode(task.ask(conns))
+	told := make(chan struct{})
+	if task.UntilTold {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			close(told)
+		}()
+	}
+	return json.NewEncoder(os.Stdout).Encode(task.ask(conns, told))
 }
 
-func (task callTask) ask(conns []*nats.Conn) callResult {
+func (task callTask) ask(conns []*nats.Conn, told <-chan struct{}) callResult {
 	var mu sync.Mutex
 	var all []time.Duration
 	var sum callResult
@@ -94,7 +123,7 @@ func (task callTask) ask(conns []*nats.Conn) callResult {
 	begun := time.Now()
 	for i := range task.Callers {
 		wg.Go(func() {
-			took, r := task.one(conns[i%len(conns)], i, begun.Add(task.Duration))
+			took, r := task.one(conns[i%len(conns)], i, begun.Add(task.Duration), told)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, took...)
@@ -113,7 +142,7 @@ func (task callTask) ask(conns []*nats.Conn) callResult {
 }
 
 // one is one caller.
-func (task callTask) one(nc *nats.Conn, i int, until time.Time) (took []time.Duration, r callResult) {
+func (task callTask) one(nc *nats.Conn, i int, until time.Time, told <-chan struct{}) (took []time.Duration, r callResult) {
 	if task.Every > 0 {
 		time.Sleep(rand.N(task.Every))
 	}
@@ -122,7 +151,7 @@ func (task callTask) one(nc *nats.Conn, i int, until time.Time) (took []time.Dur
 		step = task.Callers
 	}
 	for next := time.Now(); next.Before(until); i += step {
-		if task.Once && i >= len(task.Bodies) {
+		if task.Once && i >= len(task.Bodies) || isClosed(told) {
 			break
 		}
 		begun := time.Now()
@@ -147,6 +176,15 @@ func (task callTask) one(nc *nats.Conn, i int, until time.Time) (took []time.Dur
 		}
 	}
 	return took, r
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // echoTask is what an echo answers with.

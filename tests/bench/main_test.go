@@ -92,7 +92,9 @@ type sizes struct {
 	callers  []int
 	grants   []int         // the stores that are compared
 	most     int           // a store that is reported alone; 0: none
-	rest     time.Duration // from a start until what it left behind is gone
+	starts   int           // of which the median counts
+	rest     time.Duration // from a start until what it took is over
+	heapRest time.Duration // from a start until the server has dropped what it made for it
 	idle     time.Duration
 	forced   int // refreshes by which their cost is measured
 	together int // grants that are due at once
@@ -112,16 +114,16 @@ func plan() (s sizes, report bool) {
 	case "full":
 		return sizes{
 			rounds: 5, slice: 2 * time.Second, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 100_000}, most: 1_000_000,
-			rest: 30 * time.Second, idle: 60 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
+			starts: 3, rest: 30 * time.Second, heapRest: 135 * time.Second, idle: 60 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
 		}, true
 	case "quick":
 		return sizes{
 			rounds: 3, slice: 500 * time.Millisecond, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 50_000},
-			rest: 20 * time.Second, idle: 10 * time.Second, forced: 200, together: 2_000, atOnce: 2_000, calls: 3_000,
+			starts: 1, rest: 20 * time.Second, heapRest: 20 * time.Second, idle: 10 * time.Second, forced: 200, together: 2_000, atOnce: 2_000, calls: 3_000,
 		}, true
 	}
 	return sizes{
 		rounds: 1, slice: 300 * time.Millisecond, callers: []int{1, 16}, grants: []int{200, 1_000},
-		rest: 2 * time.Second, idle: time.Second, forced: 20, together: 200, atOnce: 200, calls: 200,
+		starts: 1, rest: 2 * time.Second, heapRest: 2 * time.Second, idle: time.Second, forced: 20, together: 200, atOnce: 200, calls: 200,
 	}, false
 }
