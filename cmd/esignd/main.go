@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/esignd/esignd"
+	"github.com/esignd/esignd/plugins/host"
 )
 
 // cli is the command line.
@@ -53,6 +54,9 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := host.HideMemory(); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "esignd: go on without it:", err)
+	}
 	code := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)

@@ -32,11 +32,11 @@ type Config struct {
 	SocketDir string
 	// Logger takes what happens to the plugin, and what the plugin logs. nil: slog.Default().
 	Logger *slog.Logger
-	// Limits bound every wait.
+	// Limits bound every wait, and the process's memory.
 	Limits Limits
 }
 
-// Limits bound every wait. Each that is zero has its default.
+// Limits bound every wait, and a process's memory. Each that is zero has its default.
 type Limits struct {
 	Start         time.Duration // until a new process has told its metadata; 10 s
 	Call          time.Duration // for a call whose context has no deadline; 10 s
@@ -47,6 +47,9 @@ type Limits struct {
 	MinBackoff    time.Duration // before a process is replaced; doubles with each failure; 100 ms
 	MaxBackoff    time.Duration // 30 s
 	Settled       time.Duration // after this long without failure MinBackoff counts again; 60 s
+	// Memory is how many bytes a process may have before it is ended, on Linux; 1 GiB. It is looked at twice a second,
+	// and does not count what its own children have.
+	Memory int64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -60,6 +63,7 @@ func (l Limits) withDefaults() Limits {
 		MinBackoff:    cmp.Or(l.MinBackoff, 100*time.Millisecond),
 		MaxBackoff:    cmp.Or(l.MaxBackoff, 30*time.Second),
 		Settled:       cmp.Or(l.Settled, time.Minute),
+		Memory:        cmp.Or(l.Memory, 1<<30),
 	}
 }
 

@@ -5,12 +5,15 @@ import (
 	"strings"
 )
 
+// memoryVariable tells the Go runtime how much memory to be content with.
+const memoryVariable = "GOMEMLIMIT"
+
 // inherited are the variables of this process that a plugin gets.
 var inherited = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	"TZ", "TMPDIR",
-	"GOMEMLIMIT", "GOMAXPROCS", "GOTRACEBACK", "GOCOVERDIR",
+	memoryVariable, "GOMAXPROCS", "GOTRACEBACK", "GOCOVERDIR",
 }
 
 // pluginEnv returns what a plugin gets of environ, this process's own environment: nothing that may hold a secret.

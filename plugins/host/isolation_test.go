@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,6 +86,9 @@ func TestPluginHasNoStandardInputAndNoOtherFile(t *testing.T) {
 	defer func() { _ = held.Close() }()
 	p, _ := start(t, "good", host.Limits{})
 	dir := fmt.Sprintf("/proc/%d/fd", p.Status().PID)
+	if os.Geteuid() != 0 {
+		t.Skip("only root can look into a plugin")
+	}
 	if stdin, err := os.Readlink(filepath.Join(dir, "0")); err != nil || stdin != os.DevNull {
 		t.Errorf("standard input is %s, %v", stdin, err)
 	}
@@ -94,5 +100,28 @@ func TestPluginHasNoStandardInputAndNoOtherFile(t *testing.T) {
 		if target, _ := os.Readlink(filepath.Join(dir, f.Name())); target == held.Name() {
 			t.Errorf("the plugin has this process's file %s", target)
 		}
+	}
+}
+
+// TestPluginsMemoryIsClosed looks at a plugin from outside, as others of its user could.
+func TestPluginsMemoryIsClosed(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux closes a process's memory")
+	}
+	p, _ := start(t, "good", host.Limits{})
+	proc := fmt.Sprintf("/proc/%d/", p.Status().PID)
+	limits, err := os.ReadFile(proc + "limits")
+	if err != nil || !regexp.MustCompile(`Max core file size +0 +0 `).Match(limits) {
+		t.Errorf("it may write core files: %v\n%s", err, limits)
+	}
+	info, err := os.Stat(proc + "mem") // of a process that can be dumped it is the process's own user's
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("its memory is not root's alone: %+v, %v", info, err)
+	}
+	if _, err := os.ReadFile(proc + "environ"); err == nil && os.Geteuid() != 0 {
+		t.Error("others can read its environment")
+	}
+	if score, err := os.ReadFile(proc + "oom_score_adj"); err != nil || strings.TrimSpace(string(score)) != "1000" {
+		t.Errorf("the kernel does not end it first where memory runs out: %q, %v", score, err)
 	}
 }

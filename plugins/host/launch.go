@@ -82,6 +82,10 @@ func (p *Plugin) environment() []string {
 		level = slog.LevelDebug
 	}
 	env := append(pluginEnv(os.Environ()), wire.LogLevelKey+"="+strings.ToLower(level.String()))
+	if os.Getenv(memoryVariable) == "" {
+		// A Go program collects garbage harder before it comes to the limit that ends it.
+		env = append(env, fmt.Sprintf("%s=%d", memoryVariable, p.cfg.Limits.Memory/4*3))
+	}
 	return append(env, p.cfg.Env...)
 }
 

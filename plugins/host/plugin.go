@@ -151,11 +151,16 @@ func (p *Plugin) supervise(ctx context.Context, s *spawner, socketDir string, i 
 	}
 }
 
+// memoryPeriod is between two looks at a process's memory.
+const memoryPeriod = 500 * time.Millisecond
+
 // watch returns when the process has ended, with the cause, or when the context has. It ends a process that does not
-// answer its health checks.
+// answer its health checks, or has more memory than it may.
 func (p *Plugin) watch(ctx context.Context, i *instance) (cause string) {
 	ticker := time.NewTicker(p.cfg.Limits.HealthPeriod)
 	defer ticker.Stop()
+	sizes := time.NewTicker(memoryPeriod)
+	defer sizes.Stop()
 	misses := 0
 	for {
 		select {
@@ -163,6 +168,11 @@ func (p *Plugin) watch(ctx context.Context, i *instance) (cause string) {
 			return ""
 		case <-i.proc.exited:
 			return i.proc.exitText()
+		case <-sizes.C:
+			if has := memory(i.proc.pid()); has > i.limits.Memory {
+				i.kill(fmt.Sprintf("it had %d MiB of memory, a plugin may have %d", has>>20, i.limits.Memory>>20))
+			}
+			continue
 		case <-ticker.C:
 		}
 		if i.healthy(ctx) {

@@ -112,6 +112,7 @@ func (p *process) Start(context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", p.path, err), stdout.Close(), stderr.Close())
 	}
+	restrict(cmd.Process.Pid)
 	p.mu.Lock()
 	p.cmd = cmd
 	if p.cause != "" {

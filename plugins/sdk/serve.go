@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/plugins/internal/nodump"
 	"github.com/esignd/esignd/plugins/internal/wire"
 	"github.com/esignd/esignd/plugins/internal/wire/pluginv1"
 	"github.com/esignd/esignd/telemetry"
@@ -62,7 +63,8 @@ func serve(adapter core.Adapter) error {
 	if err != nil {
 		return fmt.Errorf("ask the adapter for its metadata: %w", err)
 	}
-	stderr := os.Stderr // go-plugin puts a pipe in its place later
+	hidden := nodump.Set() // before the first secret comes
+	stderr := os.Stderr    // go-plugin puts a pipe in its place later
 	t, err := telemetry.Start(ctx, telemetry.Config{
 		Service: wire.FilePrefix + metadata.Vendor,
 		Version: metadata.Version,
@@ -74,6 +76,9 @@ func serve(adapter core.Adapter) error {
 		return err
 	}
 	slog.SetDefault(t.Logger())
+	if hidden != nil {
+		slog.Warn("the memory of this plugin is not closed to others", "error", hidden)
+	}
 
 	shutdown := func() {
 		if err := t.Shutdown(context.Background()); err != nil {

@@ -159,7 +159,11 @@ func Processes() ([]Process, error) {
 		}
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		parent, _ := strconv.Atoi(fields[1])
-		exe, _ := os.Readlink("/proc/" + e.Name() + "/exe")
+		exe, err := os.Readlink("/proc/" + e.Name() + "/exe")
+		if errors.Is(err, os.ErrPermission) { // a process that closes its memory, seen by another user than root
+			line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+			exe, _, _ = strings.Cut(string(line), "\x00")
+		}
 		list = append(list, Process{PID: pid, Parent: parent, Exe: exe})
 	}
 	return list, nil
