@@ -50,6 +50,7 @@ func call[Req, Resp proto.Message](ctx context.Context, p *Plugin, e effect, m m
 		return none, err
 	}
 	defer i.end()
+	p.secrets.learn(request)
 	waiting, stop := patient(ctx)
 	defer stop()
 	var trailer metadata.MD
@@ -57,6 +58,10 @@ func call[Req, Resp proto.Message](ctx context.Context, p *Plugin, e effect, m m
 	response, err := m(i.rpc, waiting, request, grpc.Trailer(&trailer))
 	core.AddVendorTime(ctx, vendorTime(trailer, time.Since(began)))
 	if err == nil {
+		p.secrets.learn(response)
+		if failed, ok := any(response).(interface{ GetError() *pluginv1.VendorError }); ok && failed.GetError() != nil {
+			failed.GetError().Detail = p.secrets.clean(failed.GetError().GetDetail())
+		}
 		return response, nil
 	}
 	gone := status.Code(err) == codes.Unavailable && i.proc.endsByItself()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +36,7 @@ func (p *Plugin) launch(ctx context.Context, s *spawner, socketDir string) (*ins
 	if err := p.checkBinary(); err != nil {
 		return nil, err
 	}
-	log := newOutputLog(p.cfg.Logger)
+	log := newOutputLog(p.cfg.Logger, &p.secrets)
 	i := &instance{
 		proc:   newProcess(s, p.cfg, log, p.environment()),
 		limits: p.cfg.Limits,
@@ -113,6 +114,7 @@ func clientConfig(i *instance, vendor, socketDir string, log *outputLog) *goplug
 		SyncStderr:       log.stderr(),
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessageSize), grpc.MaxCallSendMsgSize(wire.MaxMessageSize)),
+			grpc.WithMaxHeaderListSize(maxHeaders),
 			grpc.WithDisableRetry(),
 			grpc.WithDisableServiceConfig(),
 			grpc.WithStatsHandler(traced),
@@ -127,14 +129,34 @@ type connKeeper struct {
 	conn *grpc.ClientConn
 }
 
-// keep is a stream interceptor: go-plugin's first call on a new connection is a stream.
+// maxHeaders bounds what a plugin sends around a message, in bytes.
+const maxHeaders = 64 << 10
+
+// keep is a stream interceptor: go-plugin's first call on a new connection is a stream. The stream of go-plugin's broker is
+// not listened to: a plugin has nothing to offer by it, and each offer would cost a goroutine and memory for seconds.
 func (k *connKeeper) keep(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
 	open grpc.Streamer, options ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
 	k.mu.Lock()
 	k.conn = conn
 	k.mu.Unlock()
-	return open(ctx, desc, conn, method, options...)
+	stream, err := open(ctx, desc, conn, method, options...)
+	if err == nil && strings.HasPrefix(method, "/plugin.GRPCBroker/") {
+		stream = deaf{stream}
+	}
+	return stream, err
+}
+
+// deaf is a stream from which nothing is received but its end.
+type deaf struct{ grpc.ClientStream }
+
+// RecvMsg implements grpc.ClientStream.
+func (d deaf) RecvMsg(m any) error {
+	for {
+		if err := d.ClientStream.RecvMsg(m); err != nil {
+			return err
+		}
+	}
 }
 
 func (k *connKeeper) close() {
@@ -195,6 +217,8 @@ func (i *instance) readMetadata(ctx context.Context, vendor string) error {
 		return fmt.Errorf("ask for its metadata: %w", callError(ctx, err))
 	}
 	i.metadata, i.abilities = wire.DecodeMetadata(reply)
+	i.abilities = slices.DeleteFunc([]wire.Ability{wire.CheckAPIBaseURL, wire.VerifyAccount, wire.CreateAccount, wire.ReadEvent},
+		func(known wire.Ability) bool { return !slices.Contains(i.abilities, known) })
 	return checkMetadata(i.metadata, vendor)
 }
 

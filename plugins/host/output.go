@@ -29,7 +29,8 @@ const (
 // outputLog turns what a process writes into log records. Nothing that is written can make it fail or grow: lines are
 // cut, a flood is dropped and counted, and JSON is read without trusting its types.
 type outputLog struct {
-	logger *slog.Logger
+	logger  *slog.Logger
+	secrets *discretion
 
 	mu      sync.Mutex // guards what follows
 	limiter *rate.Limiter
@@ -38,8 +39,8 @@ type outputLog struct {
 	last    string
 }
 
-func newOutputLog(logger *slog.Logger) *outputLog {
-	return &outputLog{logger: logger, limiter: rate.NewLimiter(linesASecond, linesAtOnce)}
+func newOutputLog(logger *slog.Logger, secrets *discretion) *outputLog {
+	return &outputLog{logger: logger, secrets: secrets, limiter: rate.NewLimiter(linesASecond, linesAtOnce)}
 }
 
 // readAll logs what comes from r as standard error until it ends.
@@ -118,7 +119,7 @@ func (o *outputLog) plainLine(stream, line string) {
 		return
 	}
 	if o.allow() {
-		o.logger.Debug("the plugin wrote", "stream", stream, "line", printable(line, maxLine))
+		o.logger.Debug("the plugin wrote", "stream", stream, "line", o.secrets.clean(printable(line, maxLine)))
 	}
 }
 
@@ -149,16 +150,23 @@ func (o *outputLog) jsonLine(line []byte) bool {
 	take(fields, "time", "@timestamp", "timestamp")
 	ctx := withTrace(context.Background(), take(fields, "trace_id"), take(fields, "span_id"))
 
-	var attrs []any
-	for _, key := range slices.Sorted(maps.Keys(fields))[:min(len(fields), maxAttributes)] {
-		attrs = append(attrs, slog.Any(key, attributeValue(fields[key])))
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.allow() {
-		o.logger.LogAttrs(ctx, level, message, slog.Group("plugin", attrs...))
+		o.logger.LogAttrs(ctx, level, o.secrets.clean(message), slog.Group("plugin", o.attributes(fields)...))
 	}
 	return true
+}
+
+func (o *outputLog) attributes(fields map[string]any) (attrs []any) {
+	for _, key := range slices.Sorted(maps.Keys(fields))[:min(len(fields), maxAttributes)] {
+		value := attributeValue(fields[key])
+		if text, ok := value.(string); ok {
+			value = o.secrets.clean(text)
+		}
+		attrs = append(attrs, slog.Any(o.secrets.clean(key), value))
+	}
+	return attrs
 }
 
 // take removes the named fields and returns the text of the first that is there.

@@ -12,7 +12,7 @@ import (
 func logged(t *testing.T, text string) []map[string]any {
 	t.Helper()
 	var out bytes.Buffer
-	o := newOutputLog(slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	o := newOutputLog(slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})), nil)
 	o.readAll(strings.NewReader(text))
 	var records []map[string]any
 	for line := range strings.Lines(out.String()) {
@@ -107,7 +107,7 @@ func FuzzStderr(f *testing.F) {
 	f.Add("panic: x\n\tgoroutine 1 [running]:\n")
 	f.Add("{\"level\":\"INFO\",\"msg\":\"a\",\"trace_id\":\"0\",\"span_id\":1}\n")
 	f.Fuzz(func(_ *testing.T, text string) {
-		o := newOutputLog(slog.New(slog.DiscardHandler))
+		o := newOutputLog(slog.New(slog.DiscardHandler), nil)
 		o.readAll(strings.NewReader(text))
 	})
 }

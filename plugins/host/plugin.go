@@ -42,6 +42,8 @@ type Status struct {
 type Plugin struct {
 	cfg    Config
 	digest []byte // nil: any file
+	// secrets outlive a process: what is left of its output is read after its end.
+	secrets discretion
 
 	cancel context.CancelFunc // ends supervise; set by Start
 	done   chan struct{}      // closed when supervise has ended; set by Start

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/esignd/esignd/core"
@@ -36,6 +37,8 @@ func checkMetadata(m core.Metadata, vendor string) error {
 		return wrong("Version has control characters or is over %d letters", maxVersion)
 	case len(m.GrantTypes) == 0:
 		return wrong("GrantTypes is empty")
+	case len(m.GrantTypes) > 3:
+		return wrong("GrantTypes has %d, and there are three", len(m.GrantTypes))
 	case slices.ContainsFunc(m.GrantTypes, unknownGrantType):
 		return wrong("GrantTypes has one that is none of %s, %s, %s", core.AuthorizationCode, core.ClientCredentials, core.RefreshToken)
 	case m.AccessLifetime <= 0 || m.AccessLifetime > maxLifetime:
@@ -44,8 +47,9 @@ func checkMetadata(m core.Metadata, vendor string) error {
 		return wrong("RefreshIdleLifetime is %v, not between 0 and ten years", m.RefreshIdleLifetime)
 	case m.ConsentLifetime < 0 || m.ConsentLifetime > maxLifetime:
 		return wrong("ConsentLifetime is %v, not between 0 and ten years", m.ConsentLifetime)
-	case len(m.SettingsSchema) > maxSchema || !isJSONObject(m.SettingsSchema):
-		return wrong("SettingsSchema is no JSON object of at most 256 KiB")
+	}
+	if err := checkSchema(m.SettingsSchema); err != nil {
+		return wrong("SettingsSchema %w", err)
 	}
 	return nil
 }
@@ -58,13 +62,24 @@ func isJSONObject(raw json.RawMessage) bool {
 	return json.Valid(raw) && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{"))
 }
 
-// checkTokenResponse refuses a token set without an access token. What else makes no sense is as good as not said:
-// with the refusal a refresh token that the vendor rotated would be lost.
+// checkTokenResponse refuses a token set without an access token, or with a token too large to be kept. What else makes no
+// sense is as good as not said: with the refusal a refresh token that the vendor rotated would be lost.
 func checkTokenResponse(t core.TokenResponse) (core.TokenResponse, error) {
 	if t.AccessToken.IsZero() {
 		return core.TokenResponse{}, &core.VendorError{
 			Outcome: core.Unknown, Code: core.CodeMalformedResponse, Detail: "the plugin answered without an access token",
 		}
+	}
+	if max(len(t.AccessToken.Reveal()), len(t.RefreshToken.Reveal())) > maxToken {
+		return core.TokenResponse{}, &core.VendorError{
+			Outcome: core.Unknown, Code: core.CodeMalformedResponse, Detail: "the plugin answered with a token over 64 KiB",
+		}
+	}
+	if t.TokenType != printable(t.TokenType, maxTokenType) {
+		t.TokenType = ""
+	}
+	if !isScope(t.Scope) {
+		t.Scope = nil // the one that is known stays
 	}
 	if t.ExpiresIn < 0 || t.ExpiresIn > maxLifetime {
 		t.ExpiresIn = 0
@@ -78,9 +93,24 @@ func checkTokenResponse(t core.TokenResponse) (core.TokenResponse, error) {
 	return t, nil
 }
 
+// isScope reports whether a scope can be kept in a record and shown: its parts are words (RFC 6749 §3.3), and not too many.
+func isScope(scope []string) bool {
+	size := 0
+	for _, part := range scope {
+		size += len(part) + 1
+		if part == "" || strings.ContainsFunc(part, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return false
+		}
+	}
+	return size <= maxScope
+}
+
 const (
-	maxAccountID = 256     // bytes
-	maxReply     = 4 << 10 // bytes
+	maxToken     = 64 << 10 // bytes
+	maxTokenType = 64       // letters
+	maxScope     = 16 << 10 // bytes
+	maxAccountID = 256      // bytes
+	maxReply     = 4 << 10  // bytes
 )
 
 // checkAccountID refuses what no vendor calls an account: it is written into records and shown to people.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,9 @@ func TestMetadataIsChecked(t *testing.T) {
 		"control characters":  func(m *core.Metadata) { m.Title = "a\x1b[2J" },
 		"Version":             func(m *core.Metadata) { m.Version = strings.Repeat("1", 65) },
 		"GrantTypes is empty": func(m *core.Metadata) { m.GrantTypes = nil },
+		"GrantTypes has 4000": func(m *core.Metadata) {
+			m.GrantTypes = slices.Repeat([]core.GrantType{core.RefreshToken}, 4000)
+		},
 		"GrantTypes has one":  func(m *core.Metadata) { m.GrantTypes = []core.GrantType{"password"} },
 		"AccessLifetime":      func(m *core.Metadata) { m.AccessLifetime = 0 },
 		"AccessLifetime is":   func(m *core.Metadata) { m.AccessLifetime = 1 << 62 },
@@ -67,5 +71,24 @@ func TestTokenSetSurvivesWhatMakesNoSense(t *testing.T) {
 		if err != nil || got.ExpiresIn != 0 || got.APIBaseURL != "" || got.AccountID != "" || got.RefreshToken.Reveal() != "rotated" {
 			t.Errorf("%v: got %+v, %v", expires, got, err)
 		}
+	}
+}
+
+func TestTokenSetThatCannotBeKeptIsRefused(t *testing.T) {
+	small, large := core.NewSecret("a"), core.NewSecret(strings.Repeat("x", maxToken+1))
+	for _, set := range []core.TokenResponse{{AccessToken: large}, {AccessToken: small, RefreshToken: large}} {
+		if _, err := checkTokenResponse(set); core.AsVendorError(err).Code != core.CodeMalformedResponse {
+			t.Errorf("got %v", err)
+		}
+	}
+	for _, scope := range [][]string{{"a b"}, {""}, {"a\n"}, {"\u00e9"}, slices.Repeat([]string{"x"}, maxScope)} {
+		got, err := checkTokenResponse(core.TokenResponse{AccessToken: small, TokenType: "Bearer\x1b[2J", Scope: scope})
+		if err != nil || got.Scope != nil || got.TokenType != "" {
+			t.Errorf("%.20q: got %+v, %v", scope, got, err)
+		}
+	}
+	got, err := checkTokenResponse(core.TokenResponse{AccessToken: small, TokenType: "Bearer", Scope: []string{"agreement_send:account"}})
+	if err != nil || len(got.Scope) != 1 || got.TokenType != "Bearer" {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
