@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
+	"github.com/esignd/esignd/plugins/internal/hostile"
 	"github.com/esignd/esignd/plugins/internal/wire"
 	"github.com/esignd/esignd/plugins/sdk"
 )
@@ -36,11 +38,19 @@ func TestMain(m *testing.M) {
 		beHost(os.Args[2], os.Args[3])
 		return
 	}
+	// Most of what tests of processes do is wait.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 
 // bePlugin is what the plugin's process does.
 func bePlugin(vendor string) {
+	if hostile.Serve(vendor) {
+		return
+	}
 	adapter := core.Adapter(checking{scripted{vendor: vendor}})
 	switch vendor {
 	case "plain":
@@ -192,7 +202,7 @@ func (s scripted) act(ctx context.Context, client core.Credentials) error {
 		return &core.VendorError{Outcome: core.Refused, Code: core.CodeInvalidGrant, Status: 400, Detail: "the vendor refused"}
 	case "flood":
 		block := bytes.Repeat([]byte("y"), 1<<20)
-		for range 100 {
+		for range 20 {
 			if _, err := rawStderr.Write(block); err != nil {
 				return err
 			}

@@ -24,13 +24,17 @@ const (
 	maxLastLine   = 300      // runes of the line that an error quotes
 	linesASecond  = 100
 	linesAtOnce   = 500
+	bytesASecond  = 4 << 20
+	bytesAtOnce   = 16 << 20
 )
 
 // outputLog turns what a process writes into log records. Nothing that is written can make it fail or grow: lines are
-// cut, a flood is dropped and counted, and JSON is read without trusting its types.
+// cut, a flood is dropped and counted, and JSON is read without trusting its types. Nor does a flood keep this process busy:
+// it is read slowly, so that the one who writes has to wait.
 type outputLog struct {
 	logger  *slog.Logger
 	secrets *discretion
+	bytes   *rate.Limiter // of all streams together
 
 	mu      sync.Mutex // guards what follows
 	limiter *rate.Limiter
@@ -40,12 +44,15 @@ type outputLog struct {
 }
 
 func newOutputLog(logger *slog.Logger, secrets *discretion) *outputLog {
-	return &outputLog{logger: logger, secrets: secrets, limiter: rate.NewLimiter(linesASecond, linesAtOnce)}
+	return &outputLog{
+		logger: logger, secrets: secrets,
+		bytes: rate.NewLimiter(bytesASecond, bytesAtOnce), limiter: rate.NewLimiter(linesASecond, linesAtOnce),
+	}
 }
 
 // readAll logs what comes from r as standard error until it ends.
 func (o *outputLog) readAll(r io.Reader) {
-	w := &lineWriter{emit: o.stderrLine}
+	w := &lineWriter{emit: o.stderrLine, slow: o.slow}
 	_, _ = io.Copy(w, r)
 	w.flush()
 	o.mu.Lock()
@@ -55,11 +62,19 @@ func (o *outputLog) readAll(r io.Reader) {
 
 // stdout returns the writer for what the plugin prints where nobody listens.
 func (o *outputLog) stdout() io.Writer {
-	return &lineWriter{emit: func(line []byte, _ bool) { o.plainLine("stdout", string(line)) }}
+	return &lineWriter{emit: func(line []byte, _ bool) { o.plainLine("stdout", string(line)) }, slow: o.slow}
 }
 
+// drop reads what is for nobody, until it ends.
+func (o *outputLog) drop(r io.Reader) {
+	_, _ = io.Copy(&lineWriter{emit: func([]byte, bool) {}, slow: o.slow}, r)
+}
+
+// slow waits where more is written than is read in the long run.
+func (o *outputLog) slow(n int) { _ = o.bytes.WaitN(context.Background(), min(n, bytesAtOnce)) }
+
 // stderr returns a writer for what the plugin prints to the standard error that go-plugin gave it.
-func (o *outputLog) stderr() io.Writer { return &lineWriter{emit: o.stderrLine} }
+func (o *outputLog) stderr() io.Writer { return &lineWriter{emit: o.stderrLine, slow: o.slow} }
 
 // lastLine returns the last line of standard error, fit for an error's text.
 func (o *outputLog) lastLine() string {
@@ -70,7 +85,7 @@ func (o *outputLog) lastLine() string {
 
 func (o *outputLog) stderrLine(line []byte, cut bool) {
 	o.mu.Lock()
-	if text := printable(string(line), maxLastLine); text != "" && !o.inPanic {
+	if text := printable(string(line[:min(len(line), 4*maxLastLine)]), maxLastLine); text != "" && !o.inPanic {
 		o.last = text // of a crash its first line, which says why
 	}
 	o.mu.Unlock()
@@ -139,6 +154,11 @@ func isTraceback(line string) bool { return traceback.MatchString(line) }
 
 // jsonLine logs a line that is a JSON object, as slog and hclog write them; it reports whether the line was one.
 func (o *outputLog) jsonLine(line []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.allow() { // before it costs anything
+		return true
+	}
 	decoder := json.NewDecoder(bytes.NewReader(line))
 	decoder.UseNumber()
 	var fields map[string]any
@@ -150,11 +170,7 @@ func (o *outputLog) jsonLine(line []byte) bool {
 	take(fields, "time", "@timestamp", "timestamp")
 	ctx := withTrace(context.Background(), take(fields, "trace_id"), take(fields, "span_id"))
 
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.allow() {
-		o.logger.LogAttrs(ctx, level, o.secrets.clean(message), slog.Group("plugin", o.attributes(fields)...))
-	}
+	o.logger.LogAttrs(ctx, level, o.secrets.clean(message), slog.Group("plugin", o.attributes(fields)...))
 	return true
 }
 
@@ -237,6 +253,7 @@ func printable(s string, limit int) string {
 // lineWriter cuts a stream into lines. Of a line longer than maxLine it keeps the beginning.
 type lineWriter struct {
 	emit func(line []byte, cut bool)
+	slow func(bytes int) // is called before bytes are looked at
 	line []byte
 	cut  bool
 }
@@ -244,6 +261,7 @@ type lineWriter struct {
 // Write never fails.
 func (w *lineWriter) Write(b []byte) (int, error) {
 	n := len(b)
+	w.slow(n)
 	for len(b) > 0 {
 		part, rest, ended := bytes.Cut(b, []byte("\n"))
 		room := maxLine - len(w.line)

@@ -154,7 +154,7 @@ func (p *process) readStdout(stdout io.Reader, hello *io.PipeWriter) {
 		_, _ = hello.Write(line)
 	}
 	_ = hello.Close()
-	_, _ = io.Copy(io.Discard, r)
+	p.log.drop(r)
 }
 
 // kill ends the process and its group, once it is started and unless it was reaped: its number may be another's then.

@@ -1,0 +1,5 @@
+//go:build heavy
+
+package host_test
+
+const allAttacks = true
