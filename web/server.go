@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 // The bounds of a listener. Writing has to outlast the end of a connect flow, in which a vendor is called.
@@ -34,7 +37,20 @@ type listener struct {
 
 // Start listens on both addresses and begins to answer. An error names the address, the setting and what to do, and
 // then nothing listens. It is called once.
-func (s *Server) Start(ctx context.Context) error {
+func (s *Server) Start(ctx context.Context) (err error) {
+	if s.cfg.TLS != (tlsfiles.Files{}) {
+		if s.files, err = tlsfiles.Open(tlsfiles.Config{Files: s.cfg.TLS, Setting: "http.tls", Logger: s.cfg.Logger}); err != nil {
+			return err
+		}
+	}
+	if err := s.listen(ctx); err != nil {
+		s.files.Close()
+		return err
+	}
+	return nil
+}
+
+func (s *Server) listen(ctx context.Context) error {
 	public, err := bind(ctx, "http.listen", s.cfg.Listen)
 	if err != nil {
 		return err
@@ -46,8 +62,8 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 		return err
 	}
-	s.publicListener = s.serve(public, s.public)
-	s.adminListener = s.serve(admin, s.admin)
+	s.publicListener = s.serve(public, s.public, false)
+	s.adminListener = s.serve(admin, s.admin, true)
 	if admin != nil && !isLoopback(admin.Addr()) {
 		s.cfg.Logger.WarnContext(ctx, "the console has no login and is not on a loopback address: "+
 			"whoever reaches it sees the grants of all tenants", "setting", "http.admin", "address", admin.Addr().String())
@@ -81,9 +97,13 @@ func remedy(err error) string {
 	}
 }
 
-func (s *Server) serve(bound net.Listener, handler http.Handler) *listener {
+// serve answers what comes to an address. With clients it takes none without a certificate, where there are authorities.
+func (s *Server) serve(bound net.Listener, handler http.Handler, clients bool) *listener {
 	if bound == nil {
 		return nil
+	}
+	if s.files != nil {
+		bound = tls.NewListener(bound, s.files.Server(clients))
 	}
 	l := &listener{
 		bound:  bound,
@@ -112,8 +132,12 @@ func (s *Server) serve(bound net.Listener, handler http.Handler) *listener {
 func (s *Server) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
+	defer s.files.Close()
 	return errors.Join(s.publicListener.close(ctx), s.adminListener.close(ctx))
 }
+
+// ReloadTLS reads the files of TLS now rather than in a few seconds. Connections that are open stay as they are.
+func (s *Server) ReloadTLS() { s.files.Reload() }
 
 func (l *listener) close(ctx context.Context) error {
 	if l == nil {

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 // Manager is what the pages need of a [core.Manager]. Methods may be called concurrently, and return a *core.Error.
@@ -33,6 +34,9 @@ type Config struct {
 	// Listen and Admin are the addresses to listen on, host:port. Empty: Start does not listen there.
 	Listen string
 	Admin  string
+	// TLS is what both listeners show, where it has a certificate; with authorities the admin listener asks for one of theirs.
+	// The files are read again when they change.
+	TLS tlsfiles.Files
 	// AdminHosts are names under which the admin listener may be asked, besides localhost and IP addresses.
 	AdminHosts []string
 	// Ready says why the daemon cannot answer. nil: it always can.
@@ -85,6 +89,7 @@ type Server struct {
 	admin       http.Handler
 
 	// Start sets these, before any other goroutine can ask for them.
+	files          *tlsfiles.Source // nil without TLS
 	publicListener *listener
 	adminListener  *listener
 }
