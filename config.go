@@ -39,10 +39,11 @@ type NATS struct {
 	Prefix      string    // of every subject
 	Replicas    int
 	Credentials string // path, for an external server
-	TLS         TLS
+	TLS         TLS    // of the embedded server, or of our connections to an external one
 }
 
-// TLS names PEM files, for an external NATS server.
+// TLS names PEM files: a certificate of ours with its key, and the authorities of whoever is at the other end. They are
+// read again when they change.
 type TLS struct{ CA, Cert, Key string }
 
 // Auth says who may connect to the embedded server: AuthNone or AuthServices, or "" while nothing was said.
@@ -89,6 +90,7 @@ type HTTP struct {
 	Admin     string
 	PublicURL string   `koanf:"public_url"`
 	ReturnTo  []string `koanf:"return_to"`
+	TLS       TLS      // of both listeners; with CA the admin listener asks for a certificate
 }
 
 // Plugins says where the vendors' binaries are.
@@ -144,7 +146,7 @@ func (c Config) withDefaults() Config {
 	}
 	fill(&c.HTTP.Listen, "127.0.0.1:8080")
 	fill(&c.HTTP.Admin, "127.0.0.1:8081")
-	fill(&c.HTTP.PublicURL, urlOf(c.HTTP.Listen))
+	fill(&c.HTTP.PublicURL, urlOf(c.HTTP.scheme(), c.HTTP.Listen))
 	if exe, err := os.Executable(); err == nil {
 		fill(&c.Plugins.Dir, filepath.Dir(exe))
 	}
@@ -177,15 +179,23 @@ func (c Client) withDefaults() Client {
 }
 
 // urlOf returns the URL of what listens at an address. An address of all interfaces is reached by the loopback one.
-func urlOf(listen string) string {
+func urlOf(scheme, listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "http://" + listen
+		return scheme + "://" + listen
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// scheme is what the listeners speak.
+func (h HTTP) scheme() string {
+	if h.TLS.Cert != "" {
+		return "https"
+	}
+	return "http"
 }
 
 // coreClients returns the clients as the engine knows them.

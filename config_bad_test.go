@@ -86,12 +86,16 @@ var badConfigs = []struct{ name, text, want string }{
 	{"nats.auth missing", "data_dir: d\n", `  nats.auth: is missing: say none, which lets every program on this machine ask for tokens, or list services; esignd does not start on a guess`},
 	{"nats.auth empty", "data_dir: d\nnats:\n  listen: 127.0.0.1:4222\n  auth:\n", `  nats.auth (line 4): is missing: say none, which lets every program on this machine ask for tokens, or list services; esignd does not start on a guess`},
 	{"nats.auth of some other kind", "data_dir: d\nnats: {auth: token}\n", `  nats.auth (line 2): say none, which lets every program on this machine ask for tokens, or list services`},
-	{"service without key and tenant", services("name: a"), `  nats.auth.services[0].nkeys (line 2): is missing: list the public part of the service's key; ` + "`esignd creds new`" + ` makes one and prints this
-  nats.auth.services[0].tenant (line 2): is missing: name the tenant whose grants the service uses, such as default`},
+	{"service without key and tenant", services("name: a"), `  nats.auth.services[0].tenant (line 2): is missing: name the tenant whose grants the service uses, such as default`},
 	{"service without a name", services("tenant: t, nkeys: [" + nkey + "]"), `  nats.auth.services[0].name (line 2): is missing: a service has a name of its own, which its reply subjects and its consumer have too`},
 	{"service with an empty tenant", services("name: a, tenant: \"\", nkeys: [" + nkey + "]"), `  nats.auth.services[0].tenant (line 2): "" will not do: it takes letters, digits, _ and -, and at most 64 of them`},
-	{"unknown in a service", services("name: a, tenant: t, nkey: " + nkey), `  nats.auth.services[0].nkey (line 2): there is no such setting; did you mean nkeys?
-  nats.auth.services[0].nkeys (line 2): is missing: list the public part of the service's key; ` + "`esignd creds new`" + ` makes one and prints this`},
+	{"unknown in a service", services("name: a, tenant: t, nkey: " + nkey), `  nats.auth.services[0].nkey (line 2): there is no such setting; did you mean nkeys?`},
+	{"service without a proof", services("name: a, tenant: t"), `  nats.auth.services[0] (line 2): has nothing to prove itself by: list the public part of its key in nkeys (` + "`esignd creds new`" + ` makes one), or name its certificate`},
+	{"service with two proofs", certified("nkeys: [" + nkey + "], certificate: CN=a"), `  nats.auth.services[0] (line 4): has nkeys and a certificate; say one of them`},
+	{"certificate of two services", certified("certificate: CN=a}, {name: b, tenant: t, certificate: CN=a"), `  nats.auth.services[1].certificate (line 4): is that of services[0] too; give each one of its own`},
+	{"certificate that is no name", certified(`certificate: "CN=a\nb"`), `  nats.auth.services[0].certificate (line 4): "CN=a\nb" will not do: it takes a name as it stands in a certificate, such as CN=billing, and at most 256 characters`},
+	{"certificate without an authority", services("name: a, tenant: t, certificate: CN=a"), `  nats.auth.services[0].certificate (line 2): needs nats.tls: cert and key of the server, and in ca the authority that signs the services' certificates`},
+	{"certificate at an external server", "data_dir: d\nnats: {url: \"tls://a:4222\", tls: {ca: /c}, auth: {services: [{name: a, tenant: t, certificate: CN=a}]}}\nkeys: {keyset: /k, wrap: {env: ESIGND_KEY}}\n", `  nats.auth.services[0].certificate (line 2): needs nats.tls.cert and key: a server that asks services for certificates asks esignd for one too`},
 	{"role that there is not", services("name: a, tenant: t, role: admin, nkeys: [" + nkey + "]"), `  nats.auth.services[0].role (line 2): "admin" is not known; say caller, operator or auditor`},
 	{"service without keys", services("name: a, tenant: t, nkeys: []"), `  nats.auth.services[0].nkeys (line 2): is an empty list; name one, or leave the setting out for its default`},
 	{"seed in place of the key", services("name: a, tenant: t, nkeys: [SUCANARY]"), `  nats.auth.services[0].nkeys[0] (line 2): is not the public part of a user NKey, U and 55 letters and digits; ` + "`esignd creds new`" + ` makes one`},
@@ -105,7 +109,9 @@ var badConfigs = []struct{ name, text, want string }{
 	{"nats.listen without port", "data_dir: d\nnats: {auth: none, listen: 127.0.0.1}\n", `  nats.listen (line 2): "127.0.0.1" is not host:port, such as 127.0.0.1:4222`},
 	{"copies of an embedded server", "data_dir: d\nnats: {auth: none, replicas: 3}\n", `  nats.replicas (line 2): the embedded server keeps one copy; say 1, or use an external cluster (nats.url)`},
 	{"settings of an external server", "data_dir: d\nnats: {auth: none, credentials: /c, tls: {ca: /ca}}\n", `  nats.credentials (line 2): is for an external server; set nats.url, or leave it out
-  nats.tls.ca (line 2): is for an external server; set nats.url, or leave it out`},
+  nats.tls.ca (line 2): asks for certificates, which goes with TLS only; name cert and key as well`},
+	{"half a certificate of the embedded server", "data_dir: d\nnats: {auth: none, tls: {key: /k}}\n", `  nats.tls (line 2): cert and key go together; name both, or neither`},
+	{"TLS and open to the network", "data_dir: d\nnats: {auth: none, listen: \"0.0.0.0:4222\", tls: {ca: /ca, cert: /c, key: /k}}\n", `  nats.listen (line 2): "0.0.0.0:4222" with nats.auth none would give every token to the network; listen on a loopback address such as 127.0.0.1:4222`},
 	{"external server without keys", "data_dir: d\nnats: {url: \"nats://a:4222\"}\n", `  keys.keyset: is missing: with an external NATS server (nats.url), name a file that all replicas share
   keys.wrap: is missing: with an external NATS server (nats.url), write {env: NAME} or {file: PATH} of 32 random bytes in base64 (openssl rand -base64 32)`},
 	{"half a certificate", "data_dir: d\nnats: {url: \"tls://a:4222\", tls: {cert: /c}}\nkeys: {keyset: /k, wrap: {env: ESIGND_KEY}}\n", `  nats.tls (line 2): cert and key go together; name both, or neither`},
@@ -121,6 +127,9 @@ var badConfigs = []struct{ name, text, want string }{
 		`  http.public_url (line 3): names a user (before the @); leave that out
   http.return_to[0] (line 3): names a user (before the @); leave that out
   http.return_to[2] (line 3): "https://a.example/#x" has a fragment (#...); leave that out`},
+	{"half a certificate of HTTP", good + "http: {tls: {cert: /c}}\n", `  http.tls (line 3): cert and key go together; name both, or neither`},
+	{"authority without a certificate", good + "http: {tls: {ca: /c}}\n", `  http.tls.ca (line 3): asks for certificates, which goes with TLS only; name cert and key as well`},
+	{"public_url of a listener that speaks TLS", good + "http: {public_url: \"http://127.0.0.1:8080\", tls: {cert: /c, key: /k}}\n", `  http.public_url (line 3): "http://127.0.0.1:8080" begins with http://, and with http.tls the listener speaks https; say https://`},
 	{"return_to", good + "http: {return_to: [\"https://a.example\", \"javascript:alert(1)\", \"http://a.example\"]}\n", `  http.return_to[1] (line 3): "javascript:alert(1)" is not a URL that begins with https:// or http://
   http.return_to[2] (line 3): "http://a.example" sends codes and cookies over the network in the clear; use https (http is for this machine, such as http://127.0.0.1:8080)`},
 
@@ -159,6 +168,11 @@ clients:
 // clients is a configuration's one client with these members besides name and vendor, on line 3.
 func clients(members string) string {
 	return "clients: [{name: a, vendor: adobesign, " + members + "}]\n"
+}
+
+// certified is a configuration whose server asks for certificates, with one service with these members.
+func certified(members string) string {
+	return "data_dir: d\nnats:\n  tls: {ca: /a, cert: /c, key: /k}\n  auth: {services: [{name: a, tenant: t, " + members + "}]}\n"
 }
 
 func TestBadConfigsSayWhatToDo(t *testing.T) {

@@ -5,8 +5,11 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 var semanticVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
@@ -53,8 +56,42 @@ func (c Config) checkExternal(p *problems) {
 	if c.Keys.Wrap.IsZero() && !p.has("keys.wrap") {
 		p.addf("keys.wrap", "is missing: with an external NATS server (nats.url), write {env: NAME} or {file: PATH} of 32 random bytes in base64 (openssl rand -base64 32)")
 	}
-	if (c.NATS.TLS.Cert == "") != (c.NATS.TLS.Key == "") {
-		p.addf("nats.tls", "cert and key go together; name both, or neither")
+	c.NATS.TLS.check(p, "nats.tls")
+}
+
+// check finds what does not go together. It reads no file.
+func (t TLS) check(p *problems, at string) {
+	if (t.Cert == "") != (t.Key == "") {
+		p.addf(at, "cert and key go together; name both, or neither")
+	}
+}
+
+// CheckTLS reads the files of TLS, and sees that they are in order and valid now. The error tells all that is wrong, one a
+// line. The warnings are about who else on this machine may read or replace them.
+func (c Config) CheckTLS() (warnings []string, err error) {
+	var p problems
+	for at, files := range c.tls() {
+		w, err := tlsfiles.Check(at, files)
+		warnings = append(warnings, w...)
+		if err != nil {
+			at, text, _ := strings.Cut(err.Error(), ": ")
+			p.addf(at, "%s", text)
+		}
+	}
+	slices.Sort(warnings)
+	return warnings, p.err(nil)
+}
+
+// tls returns the files of TLS by where they are named.
+func (c Config) tls() map[string]tlsfiles.Files {
+	return map[string]tlsfiles.Files{"nats.tls": tlsfiles.Files(c.NATS.TLS), "http.tls": tlsfiles.Files(c.HTTP.TLS)}
+}
+
+// checkListener is check for what listens, and so needs a certificate.
+func (t TLS) checkListener(p *problems, at string) {
+	t.check(p, at)
+	if t.CA != "" && t.Cert == "" && t.Key == "" {
+		p.addf(at+".ca", "asks for certificates, which goes with TLS only; name cert and key as well")
 	}
 }
 
@@ -68,13 +105,10 @@ func (c Config) checkEmbedded(p *problems) {
 	if c.NATS.Replicas != 1 {
 		p.addf("nats.replicas", "the embedded server keeps one copy; say 1, or use an external cluster (nats.url)")
 	}
-	for _, s := range []struct{ at, value string }{
-		{"nats.credentials", c.NATS.Credentials}, {"nats.tls.ca", c.NATS.TLS.CA}, {"nats.tls.cert", c.NATS.TLS.Cert}, {"nats.tls.key", c.NATS.TLS.Key},
-	} {
-		if s.value != "" {
-			p.addf(s.at, "is for an external server; set nats.url, or leave it out")
-		}
+	if c.NATS.Credentials != "" {
+		p.addf("nats.credentials", "is for an external server; set nats.url, or leave it out")
 	}
+	c.NATS.TLS.checkListener(p, "nats.tls")
 }
 
 func (c Config) checkHTTP(p *problems) {
@@ -85,9 +119,14 @@ func (c Config) checkHTTP(p *problems) {
 	if !p.has("http.listen") {
 		checkBrowserURL(p, "http.public_url", c.HTTP.PublicURL)
 	}
-	if u, err := url.Parse(c.HTTP.PublicURL); err == nil && u.RawQuery != "" {
+	u, err := url.Parse(c.HTTP.PublicURL)
+	if err == nil && u.RawQuery != "" {
 		p.addf("http.public_url", "has a query; paths are appended to it, so leave that out")
 	}
+	if err == nil && u.Scheme == "http" && c.HTTP.TLS.Cert != "" {
+		p.addf("http.public_url", "%q begins with http://, and with http.tls the listener speaks https; say https://", c.HTTP.PublicURL)
+	}
+	c.HTTP.TLS.checkListener(p, "http.tls")
 	for i, u := range c.HTTP.ReturnTo {
 		checkBrowserURL(p, fmt.Sprintf("http.return_to[%d]", i), u)
 	}

@@ -15,16 +15,21 @@ func (c Config) document() map[string]any {
 		"nats": filled(map[string]any{
 			"url": string(c.NATS.URL), "listen": c.NATS.Listen, "auth": c.NATS.auth(), "prefix": c.NATS.Prefix,
 			"replicas": c.NATS.Replicas, "credentials": c.NATS.Credentials,
-			"tls": filled(map[string]any{"ca": c.NATS.TLS.CA, "cert": c.NATS.TLS.Cert, "key": c.NATS.TLS.Key}),
+			"tls": c.NATS.TLS.document(),
 		}),
 		"http": filled(map[string]any{
 			"listen": c.HTTP.Listen, "admin": c.HTTP.Admin, "public_url": c.HTTP.PublicURL, "return_to": list(c.HTTP.ReturnTo),
+			"tls": c.HTTP.TLS.document(),
 		}),
 		"plugins": filled(map[string]any{"dir": c.Plugins.Dir, "sha256": pins}),
 		"clients": clients,
 		"keys":    filled(map[string]any{"keyset": c.Keys.Keyset, "wrap": given(!c.Keys.Wrap.IsZero())}),
 		"log":     filled(map[string]any{"level": c.Log.Level, "format": c.Log.Format}),
 	})
+}
+
+func (t TLS) document() map[string]any {
+	return filled(map[string]any{"ca": t.CA, "cert": t.Cert, "key": t.Key})
 }
 
 func (c Client) document() map[string]any {

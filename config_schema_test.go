@@ -19,7 +19,8 @@ import (
 func TestSchemaAndConfigAgree(t *testing.T) {
 	settings := schemaSettings(t)
 	// Each setting of the schema arrives in the Config: a schema's form of a full Config has all of them.
-	full := loadFull(t, "ESIGND_NATS_URL=nats://a", "ESIGND_NATS_CREDENTIALS=c", "ESIGND_NATS_TLS_CA=/ca", "ESIGND_NATS_TLS_CERT=/c", "ESIGND_NATS_TLS_KEY=/k", "ESIGND_KEYS_KEYSET=/k")
+	full := loadFull(t, "ESIGND_NATS_URL=nats://a", "ESIGND_NATS_CREDENTIALS=c", "ESIGND_NATS_TLS_CA=/ca", "ESIGND_NATS_TLS_CERT=/c", "ESIGND_NATS_TLS_KEY=/k",
+		"ESIGND_HTTP_TLS_CA=/ca", "ESIGND_HTTP_TLS_CERT=/c", "ESIGND_HTTP_TLS_KEY=/k", "ESIGND_HTTP_PUBLIC_URL=https://a.example", "ESIGND_KEYS_KEYSET=/k")
 	full.Clients = full.Clients[:1]
 	have := map[string]bool{}
 	leaves(esignd.Document(full), "", have)

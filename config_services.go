@@ -22,7 +22,10 @@ type Service struct {
 	Name   string
 	Tenant string
 	NKeys  []string // public parts
-	Role   string   // caller, operator or auditor
+	// Certificate takes the place of NKeys: a name in the certificate that it shows, which is its subject, an e-mail address,
+	// a DNS name or a URI.
+	Certificate string
+	Role        string // caller, operator or auditor
 }
 
 func servicesWithDefaults(services []Service) []Service {
@@ -67,7 +70,7 @@ func LoadNATS(path string, environ []string) (NATS, error) {
 func (n NATS) Callers() []bus.Caller {
 	callers := make([]bus.Caller, len(n.Services))
 	for i, s := range n.Services {
-		callers[i] = bus.Caller{Name: s.Name, Tenant: s.Tenant, Role: wire.Role(s.Role), NKeys: s.NKeys}
+		callers[i] = bus.Caller{Name: s.Name, Tenant: s.Tenant, Role: wire.Role(s.Role), NKeys: s.NKeys, Certificate: s.Certificate}
 	}
 	return callers
 }
@@ -79,7 +82,7 @@ func (n NATS) auth() any {
 	}
 	services := make([]any, len(n.Services))
 	for i, s := range n.Services {
-		services[i] = filled(map[string]any{"name": s.Name, "tenant": s.Tenant, "role": s.Role, "nkeys": list(s.NKeys)})
+		services[i] = filled(map[string]any{"name": s.Name, "tenant": s.Tenant, "role": s.Role, "nkeys": list(s.NKeys), "certificate": s.Certificate})
 	}
 	return map[string]any{"services": services}
 }
@@ -106,6 +109,27 @@ func (n NATS) checkServices(p *problems) {
 				keys[key] = i
 			}
 		}
+		n.checkProof(p, at, s)
+		if first, ok := keys[s.Certificate]; ok {
+			p.addf(at+".certificate", "is that of services[%d] too; give each one of its own", first)
+		} else if s.Certificate != "" {
+			keys[s.Certificate] = i
+		}
+	}
+}
+
+// checkProof finds what is wrong with how a service proves who it is.
+func (n NATS) checkProof(p *problems, at string, s Service) {
+	switch {
+	case len(s.NKeys) == 0 && s.Certificate == "":
+		p.addf(at, "has nothing to prove itself by: list the public part of its key in nkeys (`esignd creds new` makes one), or name its certificate")
+	case len(s.NKeys) > 0 && s.Certificate != "":
+		p.addf(at, "has nkeys and a certificate; say one of them")
+	case s.Certificate == "":
+	case n.URL == "" && n.TLS.CA == "":
+		p.addf(at+".certificate", "needs nats.tls: cert and key of the server, and in ca the authority that signs the services' certificates")
+	case n.URL != "" && n.TLS.Cert == "":
+		p.addf(at+".certificate", "needs nats.tls.cert and key: a server that asks services for certificates asks esignd for one too")
 	}
 }
 
@@ -130,8 +154,6 @@ func serviceWords(name string) string {
 		return ": a service has a name of its own, which its reply subjects and its consumer have too"
 	case "tenant":
 		return ": name the tenant whose grants the service uses, such as default"
-	case "nkeys":
-		return ": list the public part of the service's key; `esignd creds new` makes one and prints this"
 	}
 	return ""
 }

@@ -30,6 +30,8 @@ func patternWords(pattern string) string {
 		return "takes letters, digits, _ and -, and at most 64 of them"
 	case `^[a-z][a-z0-9]{0,31}$`:
 		return "takes lower-case letters and digits, such as adobesign; the plugin's file is esignd-plugin-<vendor>"
+	case `^[^\x00-\x1f\x7f]{1,256}$`:
+		return "takes a name as it stands in a certificate, such as CN=billing, and at most 256 characters"
 	case `^[0-9a-fA-F]{64}$`:
 		return "takes 64 hexadecimal digits; `sha256sum` of the plugin's file prints them"
 	case `^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`:

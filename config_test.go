@@ -173,12 +173,20 @@ func TestPublicURLFollowsListen(t *testing.T) {
 	}
 }
 
+func TestPublicURLIsOfWhatTheListenerSpeaks(t *testing.T) {
+	cfg, err := load(t, good+"http: {listen: \"0.0.0.0:443\", tls: {cert: /c, key: /k}}\n")
+	if want := "https://127.0.0.1:443"; err != nil || cfg.HTTP.PublicURL != want {
+		t.Errorf("got %s, %v, want %s", cfg.HTTP.PublicURL, err, want)
+	}
+}
+
 func TestEnvironmentOverridesTheFile(t *testing.T) {
 	got := loadFull(t,
 		"ESIGND_DATA_DIR=/data", "ESIGND_NATS_URL=nats://a:4222,nats://b:4222", "ESIGND_NATS_LISTEN=127.0.0.1:1",
 		"ESIGND_NATS_PREFIX=acme.esign", "ESIGND_NATS_REPLICAS=3", "ESIGND_NATS_CREDENTIALS=/creds", "ESIGND_NATS_TLS_CA=/ca",
 		"ESIGND_NATS_TLS_CERT=/cert", "ESIGND_NATS_TLS_KEY=/key", "ESIGND_HTTP_LISTEN=0.0.0.0:80", "ESIGND_HTTP_ADMIN=127.0.0.1:2",
 		"ESIGND_HTTP_PUBLIC_URL=https://esign.example.com/x", "ESIGND_PLUGINS_DIR=/plugins", "ESIGND_KEYS_KEYSET=/keyset",
+		"ESIGND_HTTP_TLS_CA=/http/ca", "ESIGND_HTTP_TLS_CERT=/http/cert", "ESIGND_HTTP_TLS_KEY=/http/key",
 		"ESIGND_LOG_LEVEL=debug", "ESIGND_LOG_FORMAT=text", "ESIGND_NATS_AUTH=", "ESIGND_SERVICE_HOST=10.0.0.1",
 	)
 	want := loadFull(t)
@@ -188,6 +196,7 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 		Credentials: "/creds", TLS: esignd.TLS{CA: "/ca", Cert: "/cert", Key: "/key"},
 	}
 	want.HTTP.Listen, want.HTTP.Admin, want.HTTP.PublicURL = "0.0.0.0:80", "127.0.0.1:2", "https://esign.example.com/x"
+	want.HTTP.TLS = esignd.TLS{CA: "/http/ca", Cert: "/http/cert", Key: "/http/key"}
 	want.Plugins.Dir, want.Keys.Keyset = "/plugins", "/keyset"
 	want.Log = esignd.Log{Level: "debug", Format: "text"}
 	if diff := cmp.Diff(want, got, equalSecrets); diff != "" {
@@ -207,6 +216,10 @@ func TestServicesAreRead(t *testing.T) {
 	want := []esignd.Service{{Name: "a", Tenant: "t", Role: "caller", NKeys: []string{nkey}}}
 	if diff := cmp.Diff(want, cfg.NATS.Services); diff != "" || cfg.NATS.Auth != esignd.AuthServices {
 		t.Errorf("auth %q, services -want +got:\n%s", cfg.NATS.Auth, diff)
+	}
+	cfg, err = load(t, certified("certificate: \"O=Acme, CN=a\""))
+	if err != nil || cfg.NATS.Services[0].Certificate != "O=Acme, CN=a" || cfg.Validate() != nil {
+		t.Errorf("by certificate: %+v, %v, %v", cfg.NATS.Services, err, cfg.Validate())
 	}
 	made := esignd.Config{DataDir: "d", NATS: esignd.NATS{Listen: "0.0.0.0:4222", Services: want}}
 	if err := made.Validate(); err != nil {

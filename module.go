@@ -18,6 +18,7 @@ import (
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
 	"github.com/esignd/esignd/telemetry"
+	"github.com/esignd/esignd/tlsfiles"
 	"github.com/esignd/esignd/web"
 	"github.com/esignd/esignd/web/control"
 )
@@ -77,16 +78,16 @@ func (d *Daemon) Close(ctx context.Context) error {
 func (d *Daemon) NATSURL() string { return d.bus.ClientURL() }
 
 // PublicURL returns where the public listener is, while the daemon runs; browsers may reach it by another address. Before and after it is empty.
-func (d *Daemon) PublicURL() string { return urlAt(d.web.PublicAddr()) }
+func (d *Daemon) PublicURL() string { return d.urlAt(d.web.PublicAddr()) }
 
 // AdminURL returns where the console is, while the daemon runs; else it is empty.
-func (d *Daemon) AdminURL() string { return urlAt(d.web.AdminAddr()) }
+func (d *Daemon) AdminURL() string { return d.urlAt(d.web.AdminAddr()) }
 
-func urlAt(addr net.Addr) string {
+func (d *Daemon) urlAt(addr net.Addr) string {
 	if addr == nil {
 		return ""
 	}
-	return "http://" + addr.String()
+	return d.cfg.HTTP.scheme() + "://" + addr.String()
 }
 
 // Logger returns the daemon's logger.
@@ -122,9 +123,9 @@ func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvi
 	if err != nil {
 		return nil, err
 	}
-	if cfg.NATS.URL == "" && !loopback(cfg.NATS.Listen) {
-		log.Warn("nats.listen can be reached from the network, and tokens go over it in the clear: listen on a loopback "+
-			"address, keep the network to the services, or use an external NATS server with TLS", "listen", cfg.NATS.Listen)
+	if cfg.NATS.URL == "" && cfg.NATS.TLS.Cert == "" && !loopback(cfg.NATS.Listen) {
+		log.Warn("nats.listen can be reached from the network, and tokens go over it in the clear: name a certificate and key in "+
+			"nats.tls, or listen on a loopback address", "listen", cfg.NATS.Listen)
 	}
 	lc.Append(fx.StartStopHook(b.Start, b.Close))
 	return b, nil
@@ -136,7 +137,7 @@ func (c Config) bus(log *slog.Logger) bus.Config {
 		DataDir: c.DataDir, URL: string(c.NATS.URL), Listen: c.NATS.Listen,
 		Auth:   bus.Auth{None: c.NATS.Auth == AuthNone, Callers: c.NATS.Callers()},
 		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, Credentials: c.NATS.Credentials,
-		TLS:  bus.TLS{CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key},
+		TLS:  tlsfiles.Files(c.NATS.TLS),
 		Keys: bus.Keys{Keyset: c.Keys.Keyset, Wrap: c.Keys.Wrap}, Logger: log,
 	}
 }
@@ -188,7 +189,7 @@ func newService(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerP
 // newWeb comes after the service: once /readyz says so, everything answers.
 func newWeb(lc fx.Lifecycle, cfg checked, log *slog.Logger, t *telemetry.Telemetry, b *bus.Bus, m *core.Manager, set *host.Set, _ *bus.Service) (*web.Server, error) {
 	s, err := web.New(web.Config{
-		Manager: m, PublicURL: cfg.HTTP.PublicURL, Listen: cfg.HTTP.Listen, Admin: cfg.HTTP.Admin, Metrics: t.MetricsHandler(),
+		Manager: m, PublicURL: cfg.HTTP.PublicURL, Listen: cfg.HTTP.Listen, Admin: cfg.HTTP.Admin, TLS: tlsfiles.Files(cfg.HTTP.TLS), Metrics: t.MetricsHandler(),
 		Version: cfg.Version, Logger: log, TracerProvider: t.TracerProvider(), MeterProvider: t.MeterProvider(),
 		Vendors: func() []web.VendorStatus { return vendorStatus(set) },
 		Ready: func() error {

@@ -7,13 +7,15 @@ import (
 )
 
 // Reload takes what of cfg can be changed while the daemon runs: the services that may connect. Those that stay keep
-// their connections. It returns the other settings that differ from those of the start, which a restart takes. After
-// an error nothing has changed.
+// their connections. The files of TLS are read again, now rather than in a few seconds. It returns the other settings that differ from those of the start, which a restart takes. After
+// an error no setting has changed.
 func (d *Daemon) Reload(ctx context.Context, cfg Config) (restart []string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
 	cfg = cfg.withDefaults()
+	d.bus.ReloadTLS()
+	d.web.ReloadTLS()
 	if cfg.NATS.Auth == d.cfg.NATS.Auth && cfg.NATS.Auth == AuthServices {
 		if err := d.bus.SetCallers(ctx, cfg.NATS.Callers()); err != nil {
 			return nil, err

@@ -6,16 +6,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
 	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 // Permissions returns the part of a nats-server configuration that lets the callers in: an account for esignd, whose user
 // has the NKey with the public part daemon, and an account for each caller. The embedded server is configured with the
-// same text. A server that runs takes new callers at its second reload: at the first one their accounts come to be, at
+// same text. Where a caller is known by its certificate, it has the server ask for those, too, and shows names the
+// server's own files as that server reads them. A server that runs takes new callers at its second reload: at the first one their accounts come to be, at
 // the second what they import works (nats-server 2.15).
-func Permissions(prefix, daemon string, callers []Caller) (string, error) {
+func Permissions(prefix, daemon string, callers []Caller, shows tlsfiles.Files) (string, error) {
 	if !wire.ValidPrefix(prefix) {
 		return "", fmt.Errorf("nats.prefix %q: tokens of letters, digits, _ and -, parted by dots", prefix)
 	}
@@ -25,7 +28,29 @@ func Permissions(prefix, daemon string, callers []Caller) (string, error) {
 	if err := checkCallers(callers); err != nil {
 		return "", err
 	}
-	return accounts(prefix, fmt.Sprintf("{nkey: %s}", daemon), callers), nil
+	text := accounts(prefix, fmt.Sprintf("{nkey: %s}", daemon), callers)
+	if one := certified(callers); one != nil {
+		if shows.CA == "" || shows.Cert == "" || shows.Key == "" {
+			return "", fmt.Errorf("service %s is known by its certificate: name the certificate and key that the NATS server shows, "+
+				"and the authority of its clients", one.Name)
+		}
+		text += mapping(shows)
+	}
+	return text, nil
+}
+
+// mapping returns the tls block of a server that goes by its clients' certificates.
+func mapping(shows tlsfiles.Files) string {
+	return fmt.Sprintf(`# Users without a password are services that are known by their certificates. Without verify_and_map, whoever
+# says their name would be let in: this is the one tls block for clients.
+tls {
+  cert_file: %s
+  key_file: %s
+  ca_file: %s
+  verify_and_map: true
+  min_version: "1.2"
+}
+`, inConfiguration(shows.Cert), inConfiguration(shows.Key), inConfiguration(shows.CA))
 }
 
 // accounts returns the accounts block of a nats-server configuration. users are those of esignd's own account.
@@ -72,8 +97,8 @@ func (c Caller) writeAccount(prefix string, line func(int, string, ...any)) {
 	line(1, "%q {", c.account())
 	line(2, "# service %s of tenant %s, %s", c.Name, c.Tenant, c.role())
 	line(2, "users: [")
-	for _, key := range c.NKeys {
-		line(3, "{nkey: %s, permissions: {", key)
+	for _, user := range c.users() {
+		line(3, "{%s, permissions: {", user)
 		line(4, "publish: {allow: [%s]}", quoted(c.publishes(prefix)))
 		line(4, "subscribe: {allow: [%s]}", quoted(c.subscribes(prefix)))
 		line(3, "}}")
@@ -89,6 +114,19 @@ func (c Caller) writeAccount(prefix string, line func(int, string, ...any)) {
 	line(3, "{service: {account: %s, subject: %q}, to: %q}", stateAccount, nothing(prefix), "$JS.API.INFO")
 	line(2, "]")
 	line(1, "}")
+}
+
+// users are those that the caller proves itself to be.
+func (c Caller) users() []string {
+	var list []string
+	for _, key := range c.NKeys {
+		list = append(list, "nkey: "+key)
+	}
+	if c.Certificate != "" {
+		// No other kind of listener lets in who has no certificate, whatever that one is told of users without a password.
+		list = append(list, fmt.Sprintf("user: %s, allowed_connection_types: [%s]", inConfiguration(c.Certificate), jwt.ConnectionTypeStandard))
+	}
+	return list
 }
 
 // tenants lists the callers' tenants, each once.

@@ -110,12 +110,22 @@ func (b *Bus) SetCallers(ctx context.Context, callers []Caller) error {
 	if _, err := cfg.withDefaults(); err != nil {
 		return err
 	}
+	if err := s.checkMapping(ctx, cfg.Auth.Callers); err != nil {
+		return err
+	}
 	if s.server != nil {
 		if err := s.server.reload(cfg); err != nil {
 			return err
 		}
 	}
 	return s.keepConsumers(ctx, cfg.Auth.Callers)
+}
+
+// ReloadTLS reads the files of TLS now rather than in a few seconds. Connections that are open stay as they are.
+func (b *Bus) ReloadTLS() {
+	if s := b.session.Load(); s != nil {
+		s.files.Reload()
+	}
 }
 
 // Store keeps records.

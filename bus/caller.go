@@ -31,6 +31,9 @@ type Caller struct {
 	Role wire.Role
 	// NKeys are the public parts of the user NKeys by which it proves itself; any of them will do.
 	NKeys []string
+	// Certificate takes the place of NKeys: a name in the certificate that it shows, which is its subject (CN=billing,O=Acme),
+	// an e-mail address, a DNS name or a URI.
+	Certificate string
 }
 
 func (c Caller) role() wire.Role {
@@ -59,8 +62,10 @@ func checkCallers(callers []Caller) error {
 			return fmt.Errorf("nats.auth service %s: tenant %q: letters, digits, _ and -", c.Name, c.Tenant)
 		case !slices.Contains(wire.Roles(), c.role()):
 			return fmt.Errorf("nats.auth service %s: role %q: caller, operator or auditor", c.Name, c.Role)
-		case len(c.NKeys) == 0:
-			return fmt.Errorf("nats.auth service %s: give it an nkey; `esignd creds new` makes one", c.Name)
+		case len(c.NKeys) == 0 && c.Certificate == "":
+			return fmt.Errorf("nats.auth service %s: give it an nkey, which `esignd creds new` makes, or name its certificate", c.Name)
+		case len(c.NKeys) > 0 && c.Certificate != "":
+			return fmt.Errorf("nats.auth service %s has nkeys and a certificate: give it one of them", c.Name)
 		case inboxes[c.inbox()]:
 			return fmt.Errorf("nats.auth service %s: another service has the same reply subjects (%s.>)", c.Name, c.inbox())
 		}
@@ -74,6 +79,17 @@ func checkCallers(callers []Caller) error {
 			}
 			keys[key] = c.Name
 		}
+		if c.Certificate == "" {
+			continue
+		}
+		if err := checkCertificateName(c.Certificate); err != nil {
+			return fmt.Errorf("nats.auth service %s: certificate: %w", c.Name, err)
+		}
+		same := certificateKey(c.Certificate)
+		if other, ok := keys[same]; ok {
+			return fmt.Errorf("nats.auth service %s: service %s has the same certificate; give each one of its own", c.Name, other)
+		}
+		keys[same] = c.Name
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 // DefaultListen is where the embedded server listens unless Config says otherwise.
@@ -39,8 +40,9 @@ type Config struct {
 	Replicas int
 	// Credentials is the path of a NATS credentials file or of one that package creds wrote, for an external server.
 	Credentials string
-	// TLS is for an external server.
-	TLS TLS
+	// TLS is what the embedded server shows, where it has a certificate; with authorities it lets in only who has a
+	// certificate of theirs. With an external server it is what that server is judged by, and what we show it.
+	TLS tlsfiles.Files
 	// Keys seal the secrets.
 	Keys Keys
 	// Logger gets what an operator should know. nil: slog.Default.
@@ -55,9 +57,6 @@ type Config struct {
 	leaf   *server.RemoteLeafOpts
 	domain string
 }
-
-// TLS names PEM files: the authority that signed the server's certificate, and a certificate and key of ours.
-type TLS struct{ CA, Cert, Key string }
 
 // Keys say where the keyset is and what wraps it.
 type Keys struct {
@@ -121,12 +120,22 @@ func (c Config) checkExternal() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return errors.New("nats.tls: cert and key go together")
 	}
+	if s := certified(c.Auth.Callers); s != nil && c.TLS.Cert == "" {
+		return fmt.Errorf("nats.auth service %s has a certificate: a server that asks for one asks us too; name ours in nats.tls.cert, "+
+			"which takes a restart", s.Name)
+	}
 	return checkCallers(c.Auth.Callers)
 }
 
 func (c Config) checkEmbedded() error {
-	if c.Credentials != "" || c.TLS != (TLS{}) {
-		return errors.New("nats.credentials and nats.tls are for an external server: set nats.url, or leave them out")
+	if c.Credentials != "" {
+		return errors.New("nats.credentials is for an external server: set nats.url, or leave it out")
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") || c.TLS.CA != "" && c.TLS.Cert == "" {
+		return errors.New("nats.tls: the embedded server needs cert and key; ca has it ask for certificates as well")
+	}
+	if s := certified(c.Auth.Callers); s != nil && c.TLS.CA == "" {
+		return fmt.Errorf("nats.auth service %s has a certificate: name the authority that signs those in nats.tls.ca, which takes a restart", s.Name)
 	}
 	if c.Replicas != 1 {
 		return fmt.Errorf("nats.replicas %d: the embedded server keeps one copy; more need an external cluster (nats.url)",

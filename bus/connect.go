@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/esignd/esignd/bus/creds"
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 const (
@@ -71,8 +72,8 @@ func connect(url string, opts []nats.Option) (*nats.Conn, jetstream.JetStream, e
 }
 
 // externalOptions are those by which we prove who we are to an external server, and it to us.
-func externalOptions(cfg Config) ([]nats.Option, error) {
-	var opts []nats.Option
+func externalOptions(cfg Config, files *tlsfiles.Source) ([]nats.Option, error) {
+	opts := tlsOptions(cfg.TLS, files)
 	if cfg.Credentials != "" {
 		c, err := creds.Read(cfg.Credentials)
 		if err != nil {
@@ -80,13 +81,20 @@ func externalOptions(cfg Config) ([]nats.Option, error) {
 		}
 		opts = append(opts, c.Options()...)
 	}
-	if cfg.TLS.CA != "" {
-		opts = append(opts, nats.RootCAs(cfg.TLS.CA))
-	}
-	if cfg.TLS.Cert != "" {
-		opts = append(opts, nats.ClientCert(cfg.TLS.Cert, cfg.TLS.Key))
-	}
 	return opts, nil
+}
+
+// tlsOptions have each connection, and each one that takes its place, use the files as they are then. files is nil where
+// none are named.
+func tlsOptions(named tlsfiles.Files, files *tlsfiles.Source) []nats.Option {
+	if files == nil {
+		return nil
+	}
+	var certificate nats.TLSCertHandler
+	if named.Cert != "" {
+		certificate = files.Certificate
+	}
+	return []nats.Option{nats.ClientTLSConfig(certificate, files.Roots)}
 }
 
 // checkJetStream returns an error that says what to do where the server cannot hold our streams.

@@ -17,7 +17,13 @@ import (
 // external looks at an external server with a connection of its own, and whether keys open what is stored there; nil keys
 // have been told of.
 func (f *findings) external(ctx context.Context, cfg Config, keys *sealer) {
-	opts, err := externalOptions(cfg)
+	files, err := cfg.openTLS()
+	if err != nil {
+		f.add(Problem, "", "%v", err)
+		return
+	}
+	defer files.Close()
+	opts, err := externalOptions(cfg, files)
 	if err != nil {
 		f.add(Problem, "mend nats.credentials", "%v", err)
 		return

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 // growPoll is how often a mirror is asked how far it is.
@@ -33,8 +33,9 @@ type Growth struct {
 type grower struct {
 	Growth
 	dir    *dataDir
-	moved  bool   // an earlier run came so far that the embedded store is given up
-	domain string // of JetStream in the embedded server
+	moved  bool             // an earlier run came so far that the embedded store is given up
+	domain string           // of JetStream in the embedded server
+	files  *tlsfiles.Source // of the external server; nil without TLS
 	nc     *nats.Conn
 	js     jetstream.JetStream // of the external server
 }
@@ -58,7 +59,11 @@ func (g Growth) Run(ctx context.Context) (err error) {
 		return err
 	}
 	run.domain = "esignd-" + run.dir.owner[:8]
-	external, err := externalOptions(run.To)
+	if run.files, err = run.To.openTLS(); err != nil {
+		return err
+	}
+	defer run.files.Close()
+	external, err := externalOptions(run.To, run.files)
 	if err != nil {
 		return err
 	}
@@ -204,94 +209,4 @@ func (g *grower) promote(ctx context.Context, want jetstream.StreamConfig) error
 	}
 	g.Tell("stream " + want.Name + " is a stream of its own")
 	return nil
-}
-
-// leafNode is the embedded server as a leaf node, and a connection in one of its accounts.
-type leafNode struct {
-	server *embedded
-	nc     *nats.Conn
-	js     jetstream.JetStream
-}
-
-// startLeaf starts the embedded server as a leaf node by one of its accounts: both have a JetStream of their own, and of
-// one domain one can be seen at a time.
-func (g *grower) startLeaf(ctx context.Context, account string) (_ *leafNode, err error) {
-	cfg := g.From
-	if cfg.leaf, err = g.leafOptions(account); err != nil {
-		return nil, err
-	}
-	cfg.domain = g.domain
-	l := &leafNode{}
-	if l.server, err = startServer(ctx, cfg, g.dir); err != nil {
-		return nil, err
-	}
-	pair := l.server.state
-	if account != stateAccount {
-		pair = l.server.public
-	}
-	dial, err := l.server.dial(pair)
-	if err == nil {
-		l.nc, l.js, err = connect("", append(connOptions("esignd-grow", cfg.Logger), dial...))
-	}
-	if err == nil && account == stateAccount {
-		err = l.checkKeys(ctx, g)
-	}
-	if err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
-}
-
-func (g *grower) leafOptions(account string) (*server.RemoteLeafOpts, error) {
-	u, err := url.Parse(g.Leaf)
-	if err != nil || u.Host == "" {
-		// The error's text would hold the URL, and that may hold a password.
-		return nil, errors.New("the address for leaf nodes is not a URL such as nats://host:7422")
-	}
-	opts := &server.RemoteLeafOpts{LocalAccount: account, URLs: []*url.URL{u}, Credentials: g.To.Credentials}
-	if g.To.TLS == (TLS{}) {
-		return opts, nil
-	}
-	opts.TLS = true
-	opts.TLSConfig, err = server.GenTLSConfig(&server.TLSConfigOpts{CaFile: g.To.TLS.CA, CertFile: g.To.TLS.Cert, KeyFile: g.To.TLS.Key})
-	if err != nil {
-		return nil, fmt.Errorf("nats.tls for the leaf node: %w", err)
-	}
-	// What it makes is for a server; here we are the client.
-	opts.TLSConfig.RootCAs = opts.TLSConfig.ClientCAs
-	return opts, nil
-}
-
-// checkKeys sees that the keyset of the new configuration opens the records.
-func (l *leafNode) checkKeys(ctx context.Context, g *grower) error {
-	file, err := newKeyFile(g.To.Keys, g.To.DataDir, g.To.Logger)
-	if err != nil {
-		return err
-	}
-	s := &session{cfg: g.From, dir: g.dir, js: l.js}
-	return s.openKeys(ctx, file)
-}
-
-// newest returns a stream as it is, and the sequence of its last message.
-func (l *leafNode) newest(ctx context.Context, name string) (*jetstream.StreamInfo, uint64, error) {
-	s, err := l.js.Stream(ctx, name)
-	if err != nil {
-		return nil, 0, fmt.Errorf("look at stream %s of the embedded store: %w", name, err)
-	}
-	m, err := s.GetLastMsgForSubject(ctx, ">")
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return s.CachedInfo(), 0, nil
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("look at stream %s of the embedded store: %w", name, err)
-	}
-	return s.CachedInfo(), m.Sequence, nil
-}
-
-func (l *leafNode) close() {
-	if l.nc != nil {
-		l.nc.Close()
-	}
-	l.server.stop()
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,7 +130,8 @@ func (e *externalServer) restart(t *testing.T) {
 func portOf(t *testing.T, url string) int {
 	t.Helper()
 	var port int
-	if _, err := fmt.Sscanf(url, "nats://127.0.0.1:%d", &port); err != nil {
+	_, address, _ := strings.Cut(url, "://")
+	if _, err := fmt.Sscanf(address, "127.0.0.1:%d", &port); err != nil {
 		t.Fatalf("port of %s: %v", url, err)
 	}
 	return port

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 const (
@@ -25,6 +28,7 @@ const (
 
 	serverReadyTimeout = 30 * time.Second
 	readyPoll          = 100 * time.Millisecond
+	tlsTimeout         = 5 * time.Second
 )
 
 // embedded is a running embedded server, with the keys that let this process in. The keys are made at each start and
@@ -33,10 +37,11 @@ type embedded struct {
 	srv           *server.Server
 	state, public nkeys.KeyPair
 	store, name   string
+	tls           *tls.Config // nil: none
 }
 
 // startServer starts the embedded server and waits until it serves.
-func startServer(ctx context.Context, cfg Config, dir *dataDir) (_ *embedded, err error) {
+func startServer(ctx context.Context, cfg Config, dir *dataDir, files *tlsfiles.Source) (_ *embedded, err error) {
 	store, err := dir.serverDir(cfg.leaf != nil)
 	if err != nil {
 		return nil, err
@@ -47,6 +52,9 @@ func startServer(ctx context.Context, cfg Config, dir *dataDir) (_ *embedded, er
 		}
 	}
 	e := &embedded{store: store, name: "esignd-" + dir.owner[:8]}
+	if files != nil {
+		e.tls = files.Server(true)
+	}
 	if e.state, err = nkeys.CreateUser(); err != nil {
 		return nil, fmt.Errorf("make a key for the embedded NATS server: %w", err)
 	}
@@ -113,6 +121,12 @@ func (e *embedded) options(cfg Config) (*server.Options, error) {
 		// Without this an acknowledged write waits up to two minutes for its fsync.
 		SyncAlways:             true,
 		DisableJetStreamBanner: true,
+	}
+	if e.tls != nil {
+		opts.TLS, opts.TLSConfig, opts.TLSTimeout = true, e.tls, tlsTimeout.Seconds()
+		opts.TLSVerify = cfg.TLS.CA != ""
+		// Of those without an NKey, the certificate says who they are.
+		opts.TLSMap = opts.TLSVerify && !cfg.Auth.None
 	}
 	if cfg.leaf != nil {
 		opts.JetStreamDomain = cfg.domain

@@ -11,13 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 // session is all that is open between Start and Close. Its fields do not change in between.
 type session struct {
 	cfg    Config
 	dir    *dataDir
-	server *embedded // nil with an external server
+	files  *tlsfiles.Source // nil without TLS
+	server *embedded        // nil with an external server
 
 	state, public *nats.Conn // of the records and timers, and of the callers and events
 	js, publicJS  jetstream.JetStream
@@ -51,6 +54,9 @@ func (s *session) open(ctx context.Context, cfg Config) (err error) {
 	if err := checkJetStream(ctx, s.public, s.publicJS); err != nil {
 		return err
 	}
+	if err := s.checkMapping(ctx, cfg.Auth.Callers); err != nil {
+		return err
+	}
 	// Before the first write, so that a start with a wrong key changes nothing.
 	if err := s.openKeys(ctx, file); err != nil {
 		return err
@@ -70,8 +76,11 @@ func (s *session) connect(ctx context.Context) (err error) {
 	state := connOptions("esignd-state", s.cfg.Logger)
 	public := connOptions("esignd", s.cfg.Logger)
 	where := "embedded server"
+	if s.files, err = s.cfg.openTLS(); err != nil {
+		return err
+	}
 	if s.cfg.URL == "" {
-		if s.server, err = startServer(ctx, s.cfg, s.dir); err != nil {
+		if s.server, err = startServer(ctx, s.cfg, s.dir, s.files); err != nil {
 			return err
 		}
 		dialState, err := s.server.dial(s.server.state)
@@ -86,7 +95,7 @@ func (s *session) connect(ctx context.Context) (err error) {
 	} else {
 		where = "external server (nats.url)"
 		s.dir.warnOfStore(s.cfg.Logger)
-		external, err := externalOptions(s.cfg)
+		external, err := externalOptions(s.cfg, s.files)
 		if err != nil {
 			return err
 		}
@@ -186,6 +195,7 @@ func (s *session) close(ctx context.Context) error {
 	if s.server != nil {
 		s.server.stop()
 	}
+	s.files.Close()
 	if s.dir != nil {
 		errs = append(errs, s.dir.close())
 	}

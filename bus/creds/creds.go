@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/core"
 )
 
 // Credentials are what a file tells, without its secret.
@@ -137,6 +138,29 @@ func (c Credentials) Options() []nats.Option {
 
 // sign answers the server's challenge with the key in the file.
 func (c Credentials) sign(nonce []byte) ([]byte, error) {
+	pair, err := c.pair()
+	if err != nil {
+		return nil, err
+	}
+	defer pair.Wipe()
+	return pair.Sign(nonce)
+}
+
+// Seed returns the key itself, for what takes no signature in its place. A NATS credentials file is an error.
+func (c Credentials) Seed() (core.Secret, error) {
+	pair, err := c.pair()
+	if err != nil {
+		return core.Secret{}, err
+	}
+	defer pair.Wipe()
+	seed, err := pair.Seed()
+	if err != nil {
+		return core.Secret{}, fmt.Errorf("read the NKey in %s: %w", c.path, err)
+	}
+	return core.NewSecret(string(seed)), nil
+}
+
+func (c Credentials) pair() (nkeys.KeyPair, error) {
 	text, err := os.ReadFile(c.path)
 	if err != nil {
 		return nil, fmt.Errorf("read the credentials: %w", err)
@@ -145,8 +169,7 @@ func (c Credentials) sign(nonce []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s holds no NKey: %w", c.path, err)
 	}
-	defer pair.Wipe()
-	return pair.Sign(nonce)
+	return pair, nil
 }
 
 // Path returns where the file is.

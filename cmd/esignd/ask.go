@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/esignd/esignd"
 	"github.com/esignd/esignd/bus/client"
@@ -17,11 +18,15 @@ import (
 
 // target says which daemon is asked, and for whom.
 type target struct {
-	Server string `default:"nats://127.0.0.1:4222" env:"ESIGND_SERVER" help:"URL of the NATS server."`
-	Tenant string `env:"ESIGND_TENANT" placeholder:"NAME" help:"Whose grants. Default: the tenant of --creds, else default."`
-	Prefix string `default:"esign" help:"First part of the subjects; nats.prefix of the daemon."`
-	Creds  string `type:"existingfile" env:"ESIGND_CREDS" placeholder:"FILE" help:"What esignd creds new wrote, or a NATS credentials file."`
-	JSON   bool   `name:"json" help:"Print JSON, as it goes over NATS; an error too, on standard error."`
+	Server  string `default:"nats://127.0.0.1:4222" env:"ESIGND_SERVER" help:"URL of the NATS server."`
+	Tenant  string `env:"ESIGND_TENANT" placeholder:"NAME" help:"Whose grants. Default: the tenant of --creds, else default."`
+	Prefix  string `default:"esign" help:"First part of the subjects; nats.prefix of the daemon."`
+	Creds   string `type:"existingfile" env:"ESIGND_CREDS" placeholder:"FILE" help:"What esignd creds new wrote, or a NATS credentials file."`
+	TLSCA   string `name:"tls-ca" type:"existingfile" env:"ESIGND_TLS_CA" placeholder:"FILE" help:"PEM file of the authority of the NATS server's certificate. Default: those of the system."`
+	TLSCert string `name:"tls-cert" type:"existingfile" env:"ESIGND_TLS_CERT" placeholder:"FILE" help:"PEM file of a certificate to show to the NATS server."`
+	TLSKey  string `name:"tls-key" type:"existingfile" env:"ESIGND_TLS_KEY" placeholder:"FILE" help:"Its key."`
+	Service string `env:"ESIGND_SERVICE" placeholder:"NAME" help:"With --tls-cert: which service of nats.auth the certificate is of."`
+	JSON    bool   `name:"json" help:"Print JSON, as it goes over NATS; an error too, on standard error."`
 }
 
 // Validate finds what would be a wrong command line with any daemon.
@@ -29,6 +34,10 @@ func (t target) Validate() error {
 	switch {
 	case t.Tenant != "" && !wire.ValidToken(t.Tenant):
 		return fmt.Errorf("--tenant: %q is not letters, digits, _ and -", t.Tenant)
+	case t.Service != "" && !wire.ValidToken(t.Service):
+		return fmt.Errorf("--service: %q is not letters, digits, _ and -", t.Service)
+	case (t.TLSCert == "") != (t.TLSKey == ""):
+		return errors.New("--tls-cert and --tls-key go together")
 	case !wire.ValidPrefix(t.Prefix):
 		return fmt.Errorf("--prefix: %q is not letters, digits, _ and -, in parts with dots between them", t.Prefix)
 	}
@@ -46,7 +55,10 @@ func (t target) ask(ctx context.Context, fn func(*client.Client) error) error {
 		}
 	}
 	tenant := cmp.Or(t.Tenant, own.Tenant, defaultTenant)
-	c, closeConn, err := client.Dial(ctx, client.DialConfig{URL: server, Tenant: tenant, Prefix: t.Prefix, Credentials: t.Creds, Name: "esignd-cli"})
+	c, closeConn, err := client.Dial(ctx, client.DialConfig{
+		URL: server, Tenant: tenant, Service: t.Service, Prefix: t.Prefix, Credentials: t.Creds, Name: "esignd-cli",
+		TLS: client.TLS{CA: t.TLSCA, Cert: t.TLSCert, Key: t.TLSKey},
+	})
 	if err != nil {
 		err = noServer(server, err)
 	} else {
@@ -98,7 +110,7 @@ func (a answered) print(w io.Writer) error {
 func (a answered) describe() string {
 	switch a.answer.Reason {
 	case reasonNoServer:
-		return a.answer.Description + " Name another with --server or ESIGND_SERVER."
+		return a.answer.Description + " Name another with --server or ESIGND_SERVER." + tlsHint(a.answer)
 	case client.ReasonNoResponders:
 		return fmt.Sprintf("no esignd answers at %v; is it running, with this prefix?", esignd.ServerURL(a.server))
 	}
@@ -116,6 +128,14 @@ func (a answered) describe() string {
 		text += "\n  " + a.hint
 	}
 	return text
+}
+
+// tlsHint says by what flags a server that speaks TLS is reached.
+func tlsHint(err error) string {
+	if !strings.Contains(err.Error(), "TLS") {
+		return ""
+	}
+	return " Name its authority with --tls-ca, and what it asks for with --tls-cert and --tls-key."
 }
 
 // selector names one grant.

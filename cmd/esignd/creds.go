@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/esignd/esignd"
 	"github.com/esignd/esignd/bus"
 	"github.com/esignd/esignd/bus/creds"
 	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/tlsfiles"
 )
 
 type credsCommands struct {
@@ -58,6 +60,10 @@ func (c credsNew) Run(s streams) error {
 type permissionsCommand struct {
 	Config string `required:"" type:"existingfile" placeholder:"FILE" help:"The configuration, with nats.auth.services."`
 	Daemon string `placeholder:"NKEY" help:"Public part of esignd's own NKey. Default: that of nats.credentials."`
+
+	TLSCA   string `name:"tls-ca" placeholder:"PATH" help:"The authority of the services' certificates, as the NATS server reads it. It is wanted where a service is known by its certificate, as are the next two."`
+	TLSCert string `name:"tls-cert" placeholder:"PATH" help:"The NATS server's own certificate."`
+	TLSKey  string `name:"tls-key" placeholder:"PATH" help:"Its key."`
 }
 
 // Run writes what the configuration of an external nats-server needs. It reaches no server.
@@ -75,7 +81,12 @@ func (c permissionsCommand) Run(s streams) error {
 			return err
 		}
 	}
-	text, err := bus.Permissions(nats.Prefix, key, nats.Callers())
+	shows := tlsfiles.Files{CA: c.TLSCA, Cert: c.TLSCert, Key: c.TLSKey}
+	byCertificate := func(s esignd.Service) bool { return s.Certificate != "" }
+	if slices.ContainsFunc(nats.Services, byCertificate) && (c.TLSCA == "" || c.TLSCert == "" || c.TLSKey == "") {
+		return errors.New("services are known by their certificates: name the files of the NATS server, as it reads them, with --tls-cert, --tls-key and --tls-ca")
+	}
+	text, err := bus.Permissions(nats.Prefix, key, nats.Callers(), shows)
 	if err != nil {
 		return err
 	}

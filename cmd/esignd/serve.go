@@ -97,6 +97,13 @@ func (c checkCommand) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
+	warnings, err := cfg.CheckTLS()
+	if err != nil {
+		return fmt.Errorf("configuration %s:\n%w", c.Config, err)
+	}
+	for _, w := range warnings {
+		_, _ = fmt.Fprintln(s.err, "warning:", w)
+	}
 	// The parts check what is theirs when they are made.
 	d, err := esignd.New(cfg)
 	if err != nil {

@@ -1,0 +1,465 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tlsfiles"
+	"github.com/esignd/esignd/tlsfiles/tlstest"
+)
+
+// shown connects anew and returns the serial number of the certificate that the server shows.
+func shown(t *testing.T, url string, cfg *tls.Config) string {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.Secure(cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	state, err := nc.TLSConnectionState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.PeerCertificates[0].SerialNumber.String()
+}
+
+// journal is a log that a test reads.
+type journal struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+func TestEmbeddedServerSpeaksTLSAloneAndTakesNewCertificates(t *testing.T) {
+	t.Parallel()
+	authority := tlstest.New(t, t.TempDir(), "ours")
+	cfg := embeddedConfig(t.TempDir())
+	cfg.TLS = authority.Issue("server")
+	cfg.TLS.CA = ""
+	var told journal
+	cfg.Logger = slog.New(slog.NewTextHandler(&told, nil))
+	b := openBus(t, cfg)
+	put(t, b.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`)})
+	if !strings.HasPrefix(b.ClientURL(), "tls://") {
+		t.Errorf("programs are told to connect to %s", b.ClientURL())
+	}
+	if nc, err := nats.Connect(b.ClientURL()); err == nil {
+		nc.Close()
+		t.Error("a client that does not know the authority trusts the server")
+	}
+	old := &tls.Config{RootCAs: authority.Client(tlsfiles.Files{}).RootCAs, MinVersion: tls.VersionTLS11, MaxVersion: tls.VersionTLS11}
+	if nc, err := nats.Connect(b.ClientURL(), nats.Secure(old)); err == nil {
+		nc.Close()
+		t.Error("a client that speaks TLS 1.1 was let in")
+	}
+	trusting := authority.Client(tlsfiles.Files{})
+	stays := dialOutside(t, b, nats.Secure(trusting))
+	first := shown(t, b.ClientURL(), trusting)
+	if again := shown(t, b.ClientURL(), trusting); again != first {
+		t.Error("the certificate changed by itself")
+	}
+
+	// What cannot be used is told once, and the old one is shown.
+	if err := os.WriteFile(cfg.TLS.Cert, []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.ReloadTLS()
+	b.ReloadTLS()
+	if got := shown(t, b.ClientURL(), trusting); got != first {
+		t.Error("a broken certificate took the place of the one that was good")
+	}
+	if n := strings.Count(told.String(), "nats.tls.cert"); n != 1 {
+		t.Errorf("it was told %d times: %s", n, told.String())
+	}
+
+	authority.Issue("server")
+	b.ReloadTLS()
+	if got := shown(t, b.ClientURL(), trusting); got == first {
+		t.Error("a new connection is shown the old certificate")
+	}
+	if err := stays.Flush(); err != nil || stays.Stats().Reconnects > 0 {
+		t.Errorf("the connection from before: %v, %d reconnects", err, stays.Stats().Reconnects)
+	}
+}
+
+func TestEmbeddedServerWithAnAuthorityAsksForCertificates(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	authority, other := tlstest.New(t, dir, "ours"), tlstest.New(t, dir, "others")
+	cfg := embeddedConfig(t.TempDir())
+	cfg.TLS = authority.Issue("server")
+	b := openBus(t, cfg)
+	refused(t, b, "no certificate", nats.Secure(authority.Client(tlsfiles.Files{})))
+	refused(t, b, "a certificate of another authority", nats.Secure(authority.Client(other.Issue("stranger"))))
+	guest := authority.Client(authority.Issue("guest"))
+	stays := dialOutside(t, b, nats.Secure(guest))
+	if _, err := stays.SubscribeSync("esign.event.>"); err != nil || stays.Flush() != nil {
+		t.Errorf("a program with a certificate: %v", err)
+	}
+	// Another authority from now on.
+	text, err := os.ReadFile(other.CA)
+	if err == nil {
+		err = os.WriteFile(authority.CA, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.ReloadTLS()
+	refused(t, b, "a certificate of the authority from before", nats.Secure(guest))
+	if err := stays.Flush(); err != nil {
+		t.Errorf("the connection from before: %v", err)
+	}
+}
+
+func mustURL(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func refused(t *testing.T, b *Bus, who string, opts ...nats.Option) {
+	t.Helper()
+	if nc, err := nats.Connect(b.ClientURL(), append(opts, nats.NoReconnect())...); err == nil {
+		// With TLS 1.3 the client hears of it after it is done.
+		err = nc.FlushTimeout(5 * time.Second)
+		nc.Close()
+		if err == nil {
+			t.Errorf("%s: was let in", who)
+		}
+	}
+}
+
+// certified services are two of different tenants, by certificates, and one with an NKey.
+type certifiedServices struct {
+	*Bus
+	authority *tlstest.Authority
+	callers   []Caller
+}
+
+func named(name string, change ...func(*x509.Certificate)) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		c.Subject.CommonName, c.DNSNames = name, nil
+		for _, f := range change {
+			f(c)
+		}
+	}
+}
+
+func openCertified(t *testing.T) (certifiedServices, nats.Option) {
+	t.Helper()
+	c := certifiedServices{authority: tlstest.New(t, t.TempDir(), "ours")}
+	desk, proof := newCaller(t, "default", "desk", "operator")
+	c.callers = []Caller{
+		{Tenant: "default", Name: "billing", Certificate: `O=Acme\, Inc.,CN=billing`},
+		{Tenant: "other", Name: "signing", Certificate: "signing@example.com"}, desk,
+	}
+	cfg := embeddedConfig(t.TempDir())
+	cfg.TLS, cfg.Auth = c.authority.Issue("server"), Auth{Callers: c.callers}
+	c.Bus = openBus(t, cfg)
+	return c, nats.Option(func(o *nats.Options) error {
+		for _, opt := range append(proof.Options(), nats.Secure(c.authority.Client(c.authority.Issue("anything", named("anything"))))) {
+			if err := opt(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c certifiedServices) billing() tlsfiles.Files {
+	return c.authority.Issue("billing", named("billing", func(x *x509.Certificate) { x.Subject.Organization = []string{"Acme, Inc."} }))
+}
+
+func (c certifiedServices) signing() tlsfiles.Files {
+	return c.authority.Issue("signing", named("whoever", func(x *x509.Certificate) { x.EmailAddresses = []string{"signing@example.com"} }))
+}
+
+func TestServicesAreKnownByTheirCertificates(t *testing.T) {
+	t.Parallel()
+	c, desk := openCertified(t)
+	startDaemon(t, c.Bus, nil).identify(t)
+	certificate := func(f tlsfiles.Files) nats.Option { return nats.Secure(c.authority.Client(f)) }
+	for name, who := range map[string]struct {
+		tenant, user string
+		opts         []nats.Option
+	}{
+		"billing": {"default", c.callers[0].Certificate, []nats.Option{certificate(c.billing()), nats.CustomInboxPrefix("_INBOX_default_billing")}},
+		"signing": {"other", c.callers[1].Certificate, []nats.Option{certificate(c.signing()), nats.CustomInboxPrefix("_INBOX_other_signing")}},
+		"desk":    {"default", c.callers[2].NKeys[0], []nats.Option{desk}},
+	} {
+		nc := dialDenied(t, c.Bus, who.opts...)
+		for _, tenant := range []string{"default", "other"} {
+			subject := "esign.api." + tenant + ".grant.get"
+			if tenant != who.tenant {
+				if err := nc.Publish(subject, nil); err != nil {
+					t.Fatal(err)
+				}
+				nc.wantRefusal(t, name+" asks on "+subject)
+				continue
+			}
+			m, err := nc.Request(subject, nil, 5*time.Second)
+			if err != nil || !strings.Contains(string(m.Data), `"Service":"`+name+`"`) {
+				t.Errorf("%s asks on %s: %v", name, subject, err)
+			}
+		}
+	}
+	for who, opts := range map[string][]nats.Option{
+		"no certificate":                       {certificate(tlsfiles.Files{})},
+		"no certificate, a name":               {certificate(tlsfiles.Files{}), nats.UserInfo(c.callers[0].Certificate, "")},
+		"a certificate of nobody":              {certificate(c.authority.Issue("nobody", named("nobody")))},
+		"a certificate of nobody, a name":      {certificate(c.authority.Issue("nobody", named("nobody"))), nats.UserInfo(c.callers[0].Certificate, "")},
+		"a part of a subject":                  {certificate(c.authority.Issue("part", named("billing")))},
+		"the same name of another authority":   {certificate(tlstest.New(t, t.TempDir(), "ours").Issue("signing", named("signing@example.com")))},
+		"an NKey without a certificate":        {desk, certificate(tlsfiles.Files{})},
+		"a certificate, and an NKey of nobody": {certificate(c.billing()), nats.Nkey(testNKey, func([]byte) ([]byte, error) { return make([]byte, 64), nil })},
+	} {
+		refused(t, c.Bus, who, opts...)
+	}
+}
+
+func TestSetCallersEndsAServiceThatIsKnownByItsCertificate(t *testing.T) {
+	t.Parallel()
+	c, _ := openCertified(t)
+	gone := make(chan struct{})
+	_ = dialOutside(t, c.Bus, nats.Secure(c.authority.Client(c.signing())), nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
+	stays := dialOutside(t, c.Bus, nats.Secure(c.authority.Client(c.billing())))
+	late := Caller{Tenant: "third", Name: "late", Certificate: "spiffe://example.com/late"}
+	if err := c.SetCallers(testContext(t), []Caller{c.callers[0], c.callers[2], late}); err != nil {
+		t.Fatal(err)
+	}
+	<-gone
+	refused(t, c.Bus, "a service that is gone", nats.Secure(c.authority.Client(c.signing())))
+	if err := stays.Flush(); err != nil || stays.Stats().Reconnects > 0 {
+		t.Errorf("one that stays: %v, %d reconnects", err, stays.Stats().Reconnects)
+	}
+	cert := c.authority.Issue("late", func(x *x509.Certificate) { x.URIs = append(x.URIs, mustURL(t, late.Certificate)) })
+	_ = dialOutside(t, c.Bus, nats.Secure(c.authority.Client(cert)))
+}
+
+// A Go service with a certificate needs its files and its name.
+func TestClientProvesItselfByACertificate(t *testing.T) {
+	t.Parallel()
+	c, _ := openCertified(t)
+	ctx := testContext(t)
+	cl, closeConn, err := client.Dial(ctx, client.DialConfig{URL: c.ClientURL(), Tenant: "other", Service: "signing", TLS: client.TLS(c.signing())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeConn()
+	e := testEvent("e1")
+	e.Tenant = "other"
+	if err := c.Publisher().Publish(ctx, e); err != nil {
+		t.Fatal(err)
+	}
+	enough := errors.New("enough")
+	err = cl.Watch(ctx, client.WatchConfig{Durable: "signing"}, func(got client.Event) error {
+		if got.ID != "e1" {
+			t.Errorf("consumed %s", got.ID)
+		}
+		return enough
+	})
+	if !errors.Is(err, enough) {
+		t.Error(err)
+	}
+	if _, _, err := client.Dial(ctx, client.DialConfig{URL: c.ClientURL(), Tenant: "other", TLS: client.TLS{CA: c.authority.CA}}); err == nil ||
+		!strings.Contains(err.Error(), "certificate of yours") {
+		t.Errorf("without a certificate: %v", err)
+	}
+}
+
+// tlsServer starts an external server that shows a certificate and asks for one.
+func tlsServer(t *testing.T, authority *tlstest.Authority, change func(*server.Options)) *externalServer {
+	t.Helper()
+	shows := authority.Issue("nats-server")
+	return startExternal(t, func(o *server.Options) {
+		pool := authority.Client(shows)
+		o.TLS, o.TLSVerify, o.TLSTimeout = true, true, 10
+		o.TLSConfig = &tls.Config{Certificates: pool.Certificates, ClientCAs: pool.RootCAs,
+			ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+func TestExternalServerIsReachedByTLSWithACertificateOfOurs(t *testing.T) {
+	t.Parallel()
+	authority := tlstest.New(t, t.TempDir(), "ours")
+	e := tlsServer(t, authority, nil)
+	cfg := externalConfig(t, e.ClientURL())
+	if _, err := Open(testContext(t), cfg); err == nil {
+		t.Error("a server with an unknown authority was trusted")
+	}
+	cfg.TLS = tlsfiles.Files{CA: authority.CA}
+	if _, err := Open(testContext(t), cfg); err == nil {
+		t.Error("a server that asks for a certificate let us in without")
+	}
+	cfg.TLS = authority.Issue("esignd")
+	b := openBus(t, cfg)
+	put(t, b.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`)})
+	plain := externalConfig(t, startExternal(t, nil).ClientURL())
+	plain.TLS = cfg.TLS
+	if _, err := Open(testContext(t), plain); err == nil {
+		t.Error("a server without TLS was spoken to in the clear")
+	}
+}
+
+// A connection that is made again uses the files as they are then; one that cannot be read is told, and the old used.
+func TestReconnectToAnExternalServerUsesTheFilesOfThen(t *testing.T) {
+	t.Parallel()
+	authority := tlstest.New(t, t.TempDir(), "ours")
+	seen := make(chan string, 64)
+	e := tlsServer(t, authority, func(o *server.Options) {
+		o.TLSConfig.VerifyConnection = func(state tls.ConnectionState) error {
+			seen <- state.PeerCertificates[0].Subject.CommonName
+			return nil
+		}
+	})
+	cfg := externalConfig(t, e.ClientURL())
+	cfg.TLS = authority.Issue("esignd")
+	var told journal
+	cfg.Logger = slog.New(slog.NewTextHandler(&told, nil))
+	b := openBus(t, cfg)
+	again := func(want string) {
+		t.Helper()
+		e.stop()
+		for len(seen) > 0 {
+			<-seen
+		}
+		e.restart(t)
+		eventually(t, "both connections are there again", func() bool { return b.Ready() == nil })
+		if got := <-seen; got != want {
+			t.Errorf("the server sees the certificate of %s, want %s", got, want)
+		}
+	}
+	authority.Issue("esignd", named("esignd-2"))
+	again("esignd-2")
+	if err := os.Remove(cfg.TLS.Key); err != nil {
+		t.Fatal(err)
+	}
+	again("esignd-2")
+	if !strings.Contains(told.String(), "nats.tls.key: there is no file") {
+		t.Errorf("nobody was told: %s", told.String())
+	}
+}
+
+// permitted starts an external server with what esignd permissions writes, and what is added.
+func permitted(t *testing.T, dir, text string) *externalServer {
+	t.Helper()
+	return startExternal(t, func(o *server.Options) {
+		o.ServerName = "hub"
+		o.LeafNode.Host, o.LeafNode.Port = "127.0.0.1", server.RANDOM_PORT
+		path := filepath.Join(dir, "nats.conf")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.ProcessConfigFile(path); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestExternalServerKnowsServicesByTheirCertificates(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	authority := tlstest.New(t, dir, "ours")
+	_, own := newCaller(t, "default", "esignd", "")
+	billing := Caller{Tenant: "default", Name: "billing", Certificate: "CN=billing"}
+	shows := authority.Issue("nats-server")
+	text, err := Permissions("esign", own.NKey, []Caller{billing}, shows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(e *externalServer) (*Bus, error) {
+		cfg := externalConfig(t, e.ClientURL())
+		cfg.TLS, cfg.Credentials, cfg.Auth.Callers = authority.Issue("esignd"), own.Path(), []Caller{billing}
+		return Open(testContext(t), cfg)
+	}
+	b, err := open(permitted(t, dir, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeBus(t, b)
+	nc := dialDenied(t, b, nats.Secure(authority.Client(authority.Issue("billing", named("billing")))))
+	if err := nc.Publish("esign.api.other.token.get", nil); err != nil {
+		t.Fatal(err)
+	}
+	nc.wantRefusal(t, "billing asks as another tenant")
+	refused(t, b, "a certificate of nobody", nats.Secure(authority.Client(authority.Issue("nobody", named("nobody")))))
+
+	// The same users on a server that asks for certificates and does not go by them.
+	_, err = open(permitted(t, dir, strings.Replace(text, "verify_and_map: true", "verify: true", 1)))
+	if err == nil || !strings.Contains(err.Error(), "verify_and_map") {
+		t.Errorf("a server that lets in whoever says a name: %v", err)
+	}
+}
+
+// TestGrowthProvesItself moves records to a server that wants TLS with a certificate, and an NKey.
+func TestGrowthProvesItself(t *testing.T) {
+	t.Parallel()
+	from, records := stocked(t)
+	dir := t.TempDir()
+	authority := tlstest.New(t, dir, "ours")
+	_, own := newCaller(t, "default", "esignd", "")
+	text, err := Permissions("esign", own.NKey, []Caller{{Tenant: "default", Name: "billing", Certificate: "CN=billing"}}, authority.Issue("nats-server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(text, "tls {")
+	hub := permitted(t, dir, text+"\nleafnodes {listen: \"127.0.0.1:-1\", tls {"+strings.Replace(block[:strings.Index(block, "}")], "verify_and_map", "verify", 1)+"}}\n")
+	v, err := hub.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := externalConfig(t, hub.ClientURL())
+	to.Keys = from.Keys
+	leaf := fmt.Sprintf("nats://127.0.0.1:%d", v.LeafNode.Port)
+	if _, err := grow(t, from, to, leaf); err == nil {
+		t.Error("moved by nobody")
+	}
+	to.TLS, to.Credentials = authority.Issue("esignd"), own.Path()
+	if steps, err := grow(t, from, to, leaf); err != nil {
+		t.Fatalf("%v; %v", err, steps)
+	}
+	ctx, cancel := context.WithTimeout(testContext(t), 30*time.Second)
+	defer cancel()
+	b, err := Open(ctx, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeBus(t, b)
+	if got := allRecords(t, b); len(got) != len(records) {
+		t.Errorf("%d records are there, want %d", len(got), len(records))
+	}
+}
