@@ -17,6 +17,7 @@ import (
 	"github.com/esignd/esignd/bus"
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
+	"github.com/esignd/esignd/tlsfiles"
 	"github.com/esignd/esignd/web/control"
 )
 
@@ -35,6 +36,7 @@ func Doctor(ctx context.Context, cfg Config) []bus.Finding {
 	d := doctor{cfg: cfg, quiet: slog.New(slog.DiscardHandler)}
 	found := bus.ExamineDataDir(cfg.DataDir)
 	found = append(found, d.nats(ctx)...)
+	d.tls()
 	d.plugins(ctx)
 	d.vendors(ctx)
 	d.listeners(ctx)
@@ -66,6 +68,26 @@ func (d *doctor) nats(ctx context.Context) []bus.Finding {
 		found = append(found, bus.Finding{Part: "nats", Level: bus.Problem, Text: err.Error()})
 	}
 	return found
+}
+
+// tls looks at the files of TLS.
+func (d *doctor) tls() {
+	const part = "tls"
+	all := d.cfg.tls()
+	for _, at := range slices.Sorted(maps.Keys(all)) {
+		if all[at] == (tlsfiles.Files{}) {
+			continue
+		}
+		warnings, err := tlsfiles.Check(at, all[at])
+		for _, w := range warnings {
+			d.add(part, bus.Warning, "", "%s", w)
+		}
+		if err != nil {
+			d.add(part, bus.Problem, "", "%v", err)
+			continue
+		}
+		d.add(part, bus.Fine, "", "the files of %s are in order", at)
+	}
 }
 
 // plugins starts each plugin, asks it what it is, and stops it.
