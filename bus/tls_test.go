@@ -293,7 +293,7 @@ func TestClientProvesItselfByACertificate(t *testing.T) {
 		t.Error(err)
 	}
 	if _, _, err := client.Dial(ctx, client.DialConfig{URL: c.ClientURL(), Tenant: "other", TLS: client.TLS{CA: c.authority.CA}}); err == nil ||
-		!strings.Contains(err.Error(), "certificate of yours") {
+		!strings.Contains(err.Error(), "a certificate of yours") {
 		t.Errorf("without a certificate: %v", err)
 	}
 }

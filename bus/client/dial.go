@@ -50,9 +50,9 @@ func remedy(err error) string {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, nats.ErrSecureConnWanted):
-		return "this server does not speak TLS, and files of TLS are named"
+		return "the server does not speak TLS, and files of TLS are named; is it the right one?"
 	case errors.Is(err, nats.ErrTLS), errors.As(err, &op) && op.Op == "remote error": // a TLS alert
-		return "the server speaks TLS: it may need its authority named, or a certificate of yours"
+		return "the server speaks TLS; is its authority named, and a certificate of yours where it asks for one?"
 	}
 	return "is esignd running, and is this its nats.listen?"
 }

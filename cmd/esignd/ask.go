@@ -22,9 +22,9 @@ type target struct {
 	Tenant  string `env:"ESIGND_TENANT" placeholder:"NAME" help:"Whose grants. Default: the tenant of --creds, else default."`
 	Prefix  string `default:"esign" help:"First part of the subjects; nats.prefix of the daemon."`
 	Creds   string `type:"existingfile" env:"ESIGND_CREDS" placeholder:"FILE" help:"What esignd creds new wrote, or a NATS credentials file."`
-	TLSCA   string `name:"tls-ca" type:"existingfile" env:"ESIGND_TLS_CA" placeholder:"FILE" help:"PEM file of the authority of the NATS server's certificate. Default: those of the system."`
-	TLSCert string `name:"tls-cert" type:"existingfile" env:"ESIGND_TLS_CERT" placeholder:"FILE" help:"PEM file of a certificate to show to the NATS server."`
-	TLSKey  string `name:"tls-key" type:"existingfile" env:"ESIGND_TLS_KEY" placeholder:"FILE" help:"Its key."`
+	TLSCA   string `name:"tls-ca" env:"ESIGND_TLS_CA" placeholder:"FILE" help:"PEM file of the authority of the NATS server's certificate. Default: those of the system."`
+	TLSCert string `name:"tls-cert" env:"ESIGND_TLS_CERT" placeholder:"FILE" help:"PEM file of a certificate to show to the NATS server."`
+	TLSKey  string `name:"tls-key" env:"ESIGND_TLS_KEY" placeholder:"FILE" help:"Its key."`
 	Service string `env:"ESIGND_SERVICE" placeholder:"NAME" help:"With --tls-cert: which service of nats.auth the certificate is of."`
 	JSON    bool   `name:"json" help:"Print JSON, as it goes over NATS; an error too, on standard error."`
 }
@@ -110,7 +110,7 @@ func (a answered) print(w io.Writer) error {
 func (a answered) describe() string {
 	switch a.answer.Reason {
 	case reasonNoServer:
-		return a.answer.Description + " Name another with --server or ESIGND_SERVER." + tlsHint(a.answer)
+		return a.answer.Description + otherServer(a.answer.Description)
 	case client.ReasonNoResponders:
 		return fmt.Sprintf("no esignd answers at %v; is it running, with this prefix?", esignd.ServerURL(a.server))
 	}
@@ -130,12 +130,12 @@ func (a answered) describe() string {
 	return text
 }
 
-// tlsHint says by what flags a server that speaks TLS is reached.
-func tlsHint(err error) string {
-	if !strings.Contains(err.Error(), "TLS") {
-		return ""
+// otherServer says by what flags a server is reached after all, or another one.
+func otherServer(why string) string {
+	if strings.Contains(why, "the server speaks TLS") {
+		return " Name them with --tls-ca, --tls-cert and --tls-key."
 	}
-	return " Name its authority with --tls-ca, and what it asks for with --tls-cert and --tls-key."
+	return " Name another with --server or ESIGND_SERVER."
 }
 
 // selector names one grant.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 	"github.com/esignd/esignd/plugins/dropboxsign"
 	"github.com/esignd/esignd/plugins/esignglobal"
 	"github.com/esignd/esignd/plugins/sdk"
+	"github.com/esignd/esignd/tlsfiles/tlstest"
 )
 
 // TestMain makes the test binary esignd and the plugins too, where it is started under their names.
@@ -46,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"browse":    browse,
 			"json":      checkJSON,
 			"freeports": freePorts,
+			"issue":     issuer(t),
 		},
 	})
 }
@@ -105,6 +109,33 @@ func freePorts(ts *testscript.TestScript, _ bool, names []string) {
 		ts.Check(err)
 		defer l.Close() // once all are found, so that no two are the same
 		ts.Setenv(name, l.Addr().String())
+	}
+}
+
+// issuer returns a command that makes certificates: `issue dir name...` signs dir/name.pem, with its key, for the subject
+// CN=name, by the authority of the folder, dir/ca.pem, which it makes the first time. One after -over has ended.
+func issuer(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	var authorities sync.Map // by folder; scripts run side by side
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		dir := ts.MkAbs(args[0])
+		ts.Check(os.MkdirAll(dir, 0o700))
+		one, there := authorities.Load(dir)
+		if !there {
+			one = tlstest.New(t, dir, "ca")
+			authorities.Store(dir, one)
+		}
+		over := false
+		for _, name := range args[1:] {
+			if name == "-over" {
+				over = true
+				continue
+			}
+			one.(*tlstest.Authority).Issue(name, func(c *x509.Certificate) {
+				if over {
+					c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+				}
+			})
+		}
 	}
 }
 

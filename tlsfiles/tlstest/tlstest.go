@@ -32,7 +32,7 @@ type Authority struct {
 // New makes an authority, whose files are in dir.
 func New(t testing.TB, dir, name string) *Authority {
 	t.Helper()
-	a := &Authority{t: t, dir: dir, key: newKey(t), CA: filepath.Join(dir, name+".ca.pem")}
+	a := &Authority{t: t, dir: dir, key: newKey(t), CA: filepath.Join(dir, name+".pem")}
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
