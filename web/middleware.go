@@ -144,7 +144,7 @@ func (s *Server) sameHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.isOwnHost(r.Host) {
 			writeText(w, http.StatusMisdirectedRequest,
-				"This listener answers under an IP address or localhost. Use http://127.0.0.1 and its port, or an SSH tunnel.")
+				"This listener answers under an IP address or localhost. Use 127.0.0.1 and its port, or an SSH tunnel.")
 			return
 		}
 		next.ServeHTTP(w, r)
