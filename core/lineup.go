@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -13,6 +14,7 @@ import (
 const (
 	rampGrowth = 100.0  // grants a second, more each second
 	rampMost   = 1000.0 // grants a second
+	slowest    = 50.0   // grants a second, at which a line is taken to go on at least
 )
 
 // rampAt is how long after the start of a ramp the place n in the line has its turn.
@@ -39,14 +41,37 @@ const (
 )
 
 // lineup is the order in which a client's grants come back when they had to wait: after an outage of the vendor, a wait
-// that it asked for, a suspension, or while no esignd ran. The one whose token ends first has the first turn. Every
-// replica finds the same order by itself, so that all of them together keep to the ramp.
+// that it asked for, a suspension, or while no esignd ran or none could reach the store. The one whose token ends first has
+// the first turn. Every replica finds the same order by itself, so that all of them together keep to the ramp.
 type lineup struct {
-	mu    sync.Mutex
-	opens time.Time   // when the first turn is; guarded by mu
-	held  time.Time   // until when the first turn is put off at the start; guarded by mu
-	taken time.Time   // when ends was found, zero before the first look; guarded by mu
-	ends  []time.Time // when the tokens of those that wait end, sorted; guarded by mu
+	drawn chan struct{} // tells the walk of a new line
+
+	mu     sync.Mutex
+	opens  time.Time // when the first turn is; guarded by mu
+	held   time.Time // until when the first turn is put off, since not all were told of it; guarded by mu
+	taken  time.Time // when line was found, zero before the first look; guarded by mu
+	line   []waiter  // those that wait, in their order; not changed once it is here; guarded by mu
+	walked int       // how many of them this replica has come to; guarded by mu
+	redraw bool      // the next who asks draws a line; guarded by mu
+}
+
+func newLineup() *lineup { return &lineup{drawn: make(chan struct{}, 1)} }
+
+// waiter is a grant that waits for its turn.
+type waiter struct {
+	ends time.Time // of its token
+	mark uint32    // the order of those whose tokens end at the same moment, the same for every replica
+	id   string
+}
+
+func waiterOf(e *entry) waiter {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(e.g.ID))
+	return waiter{ends: e.ends(), mark: h.Sum32(), id: e.g.ID}
+}
+
+func (w waiter) compare(v waiter) int {
+	return cmp.Or(w.ends.Compare(v.ends), cmp.Compare(w.mark, v.mark))
 }
 
 // startLineups opens the lines of a vendor's clients for what is overdue when its adapter first says its metadata: before
@@ -64,6 +89,19 @@ func (m *Manager) startLineups(vendor string) {
 	}
 }
 
+// reopenLineups has the lines drawn anew for what became due while the store was silent: the timers of all that come at
+// once.
+func (m *Manager) reopenLineups() {
+	for _, l := range m.lineups {
+		l.mu.Lock()
+		l.endLocked(time.Now())
+		if len(l.line) == 0 {
+			l.redraw = true
+		}
+		l.mu.Unlock()
+	}
+}
+
 // turn is how long a grant that is due waits until its client's vendor is called for it; zero or less is no longer.
 func (m *Manager) turn(e *entry, cl *Client) time.Duration {
 	shut := m.shut(cl)
@@ -71,55 +109,84 @@ func (m *Manager) turn(e *entry, cl *Client) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	first := l.taken.IsZero()
-	if first || shut > 0 && (!l.opens.After(now) || now.Sub(l.taken) > lineupAge) {
-		l.taken, l.ends = now, m.waiting(cl, shut)
+	if shut <= 0 {
+		l.endLocked(now)
 	}
-	if first {
-		l.held = l.opens.Add(time.Duration(float64(len(l.ends)) / toldEach * float64(time.Second)))
+	all := l.taken.IsZero() || len(l.line) == 0 && (l.redraw || !m.cache.fresh())
+	if all || shut > 0 && (!l.opens.After(now) || now.Sub(l.taken) > lineupAge) {
+		l.drawLocked(now, m.waiting(cl, shut))
+	}
+	if all {
+		if l.opens.Before(now) {
+			l.opens = now
+		}
+		l.held = l.opens.Add(time.Duration(float64(len(l.line)) / toldEach * float64(time.Second)))
 	}
 	shut = max(shut, l.held.Sub(now))
 	if shut > 0 || l.opens.After(now) {
 		l.opens = now.Add(max(shut, 0)) // where nothing is shut any more, it opened earlier than was foreseen
 	}
-	if len(l.ends) == 0 {
+	if len(l.line) == 0 {
 		return shut
 	}
+	return l.placeLocked(waiterOf(e), now, m.suspended(cl) != nil)
+}
+
+// placeLocked is how long one waits that is in the line, or comes to its end.
+func (l *lineup) placeLocked(w waiter, now time.Time, suspended bool) time.Duration {
 	wait := l.opens.Sub(now)
-	if -wait > rampAt(float64(len(l.ends)+1))+probeLead {
-		l.ends = nil // all had their turns
-		return shut
-	}
-	n := placeIn(l.ends, e)
-	if n >= 1 && m.suspended(cl) != nil {
+	n, _ := slices.BinarySearchFunc(l.line, w, waiter.compare)
+	if n >= 1 && suspended {
 		wait += probeLead
 	}
-	return wait + rampAt(n)
+	wait += rampAt(float64(n) + float64(w.mark)/(1<<32))
+	if ahead := n - l.walked; wait <= 0 && ahead > callsPerVendor {
+		return l.walkLocked(now, ahead) // the vendor or the store is slower than the ramp: those before go first
+	}
+	return wait
 }
 
-// placeIn is a grant's place in the line, from 0. Those whose tokens end at the same moment are spread, and each has its
-// turn somewhere in its own place, the same for every replica.
-func placeIn(ends []time.Time, e *entry) float64 {
-	at := e.ends()
-	from, _ := slices.BinarySearchFunc(ends, at, time.Time.Compare)
-	to, _ := slices.BinarySearchFunc(ends, at.Add(1), time.Time.Compare)
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(e.g.ID))
-	return float64(from) + float64(max(to-from, 1))*float64(h.Sum32())/(1<<32)
+// endLocked ends a line in which all had their turns.
+func (l *lineup) endLocked(now time.Time) {
+	if l.walked == len(l.line) && now.Sub(l.opens) > rampAt(float64(len(l.line)+1))+probeLead {
+		l.line, l.walked = nil, 0
+	}
 }
 
-// waiting returns when the tokens of a client's grants end that are due within d, sorted.
-func (m *Manager) waiting(cl *Client, d time.Duration) []time.Time {
+// drawLocked puts a new line in the place of the one before.
+func (l *lineup) drawLocked(now time.Time, line []waiter) {
+	l.taken, l.line, l.walked, l.redraw = now, line, 0, false
+	select {
+	case l.drawn <- struct{}{}:
+	default:
+	}
+}
+
+// walkLocked is how long it takes until so many more of the line were come to, at the pace there was.
+func (l *lineup) walkLocked(now time.Time, more int) time.Duration {
+	pace := max(slowest, float64(l.walked)/max(now.Sub(l.opens), time.Second).Seconds())
+	wait := time.Duration(float64(more) / pace * float64(time.Second))
+	return min(max(wait, time.Second), sweepEvery)
+}
+
+// waiting returns a client's grants that are due within d, in the order of their turns.
+func (m *Manager) waiting(cl *Client, d time.Duration) []waiter {
 	md, _ := m.knownMetadata(cl.Vendor)
-	var ends []time.Time
+	var line []waiter
 	for e := range m.cache.each() {
-		if e.g.Client != cl.Name || e.g.State != Active || m.clientOf(e.g) != cl || m.spent(e.g, cl) {
-			continue
-		}
-		if wait, planned := m.refreshIn(e, cl, md); planned && wait <= d+dueSlack {
-			ends = append(ends, e.ends())
+		if m.dueWithin(e, cl, md, d) {
+			line = append(line, waiterOf(e))
 		}
 	}
-	slices.SortFunc(ends, time.Time.Compare)
-	return ends
+	slices.SortFunc(line, waiter.compare)
+	return line
+}
+
+// dueWithin reports whether a grant is a client's and to be refreshed ahead within d.
+func (m *Manager) dueWithin(e *entry, cl *Client, md Metadata, d time.Duration) bool {
+	if e.g.Client != cl.Name || e.g.State != Active || m.clientOf(e.g) != cl || m.spent(e.g, cl) {
+		return false
+	}
+	wait, planned := m.refreshIn(e, cl, md)
+	return planned && wait <= d+dueSlack
 }

@@ -151,10 +151,7 @@ func (m *Manager) rearm(ctx context.Context, id string) error {
 // workTimers works the due timers of one vendor until Close.
 func (m *Manager) workTimers(vendor string) {
 	err := m.timers.Work(m.background, vendor, duePerVendor, func(ctx context.Context, d Due) error {
-		m.flightMu.Lock()
-		closed := m.closed
-		m.flightMu.Unlock()
-		if closed {
+		if m.closing() {
 			return errClosed
 		}
 		// A due message is a fresh word of the store's clock, unless it waited: the clock is read where it matters.

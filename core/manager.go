@@ -198,7 +198,7 @@ func (m *Manager) addClient(c Client) error {
 		m.slots[c.Vendor] = newSlots(callsPerVendor)
 	}
 	m.breakers[c.Name] = m.newBreaker(&c)
-	m.lineups[c.Name] = &lineup{}
+	m.lineups[c.Name] = newLineup()
 	m.metrics.addClient(&c)
 	return nil
 }
@@ -232,6 +232,9 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.tasks.Go(m.sweep)
 	for _, vendor := range m.vendors() {
 		m.tasks.Go(func() { m.workTimers(vendor) })
+	}
+	for _, cl := range m.clients {
+		m.tasks.Go(func() { m.walkLineup(cl) })
 	}
 	return nil
 }
@@ -267,6 +270,13 @@ func (m *Manager) Close(ctx context.Context) error {
 		err := fmt.Errorf("close the manager: calls to vendors were still on their way; their claims are settled at the next start: %w", ctx.Err())
 		return errors.Join(err, m.keepRest())
 	}
+}
+
+// closing reports whether Close was called: nothing is begun any more.
+func (m *Manager) closing() bool {
+	m.flightMu.Lock()
+	defer m.flightMu.Unlock()
+	return m.closed
 }
 
 // Ready returns nil while the Manager can answer, else why it cannot. It calls no vendor.

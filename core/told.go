@@ -16,6 +16,7 @@ func (m *Manager) watch() {
 func (m *Manager) told(u Update) {
 	silence, lagged := m.cache.hear(u)
 	if lagged {
+		m.reopenLineups()
 		m.tasks.Go(func() {
 			if err := m.readClock(m.background); err != nil && m.background.Err() == nil {
 				m.log.Warn("the store's clock was not read after a silence", "error", err)
