@@ -47,6 +47,7 @@ type arena struct {
 	kills    int
 	gaveUp   int // starts of the daemon that it ended by itself
 	recovery []time.Duration
+	rest     time.Duration // from the end of the load until each grant's fate was known
 }
 
 // vendor is a vendor's sandbox, and the client that is registered there.

@@ -73,8 +73,8 @@ func TestJudgeFindsWhatIsPlanted(t *testing.T) {
 		"an answer lost to nothing":    {[]plant{lost}, verdict{}, 1},
 		"an answer lost to a kill":     {[]plant{lost, killed}, verdict{answersLost: 1}, 0},
 		"presented twice, not counted": {[]plant{retried(13 * time.Second)}, verdict{twice: 1}, 1},
-		"presented twice, counted":     {[]plant{retried(13 * time.Second), counted(13 * time.Second)}, verdict{lastTries: 1}, 0},
-		"counted, with a live token":   {[]plant{retried(12100 * time.Millisecond), counted(12100 * time.Millisecond), early}, verdict{lastTries: 1}, 1},
+		"presented twice, counted":     {[]plant{retried(13 * time.Second), counted(13 * time.Second)}, verdict{lastTries: 1, again: 1}, 0},
+		"counted, with a live token":   {[]plant{retried(12100 * time.Millisecond), counted(12100 * time.Millisecond), early}, verdict{lastTries: 1, again: 1, early: 1}, 1},
 		"a death by a lost answer":     {[]plant{lost, killed, died(core.ReasonOutcomeUnknown, 20*time.Second)}, verdict{answersLost: 1, reconnected: 1}, 0},
 		"a death by a lost last try":   {[]plant{counted(11 * time.Second), killed, died(core.ReasonOutcomeUnknown, 20*time.Second)}, verdict{lastTries: 1, reconnected: 1}, 0},
 		"a death for no reason":        {[]plant{died(core.ReasonOutcomeUnknown, 20*time.Second)}, verdict{reconnected: 1, lost: 1}, 1},
@@ -87,7 +87,7 @@ func TestJudgeFindsWhatIsPlanted(t *testing.T) {
 				p(&e, g, now)
 			}
 			v := judge(e)
-			got := verdict{lost: v.lost, reconnected: v.reconnected, answersLost: v.answersLost, twice: v.twice,
+			got := verdict{lost: v.lost, reconnected: v.reconnected, answersLost: v.answersLost, twice: v.twice, again: v.again, early: v.early,
 				lastTries: v.lastTries, missing: v.missing, doubled: v.doubled}
 			if !same(got, test.want) || len(v.wrong) != test.wrong {
 				t.Errorf("%+v and %q, want %+v and %d wrongs", got, v.wrong, test.want, test.wrong)
@@ -103,5 +103,5 @@ func early(_ *evidence, g *grantEvidence, now time.Time) {
 
 func same(a, b verdict) bool {
 	return a.lost == b.lost && a.reconnected == b.reconnected && a.answersLost == b.answersLost && a.twice == b.twice &&
-		a.lastTries == b.lastTries && a.missing == b.missing && a.doubled == b.doubled
+		a.lastTries == b.lastTries && a.again == b.again && a.early == b.early && a.missing == b.missing && a.doubled == b.doubled
 }

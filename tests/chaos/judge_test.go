@@ -38,6 +38,7 @@ type verdict struct {
 	lost, reconnected int
 	answersLost       int // by a fault, after the vendor had issued
 	twice, lastTries  int
+	again, early      int // last tries that the vendor saw as a second presentation; those of them while a token lived
 	missing, doubled  int
 	wrong             []string
 	outcomes          map[*set]bool        // answers that were lost by a fault
@@ -81,11 +82,14 @@ func (v *verdict) presentations(g grantEvidence) {
 		for _, s := range c.sets {
 			unsure := false
 			for i, p := range s.presented {
-				if unsure && !v.accounted(g.id, s.presented[i-1].at, p.at) {
+				if unsure && v.accounted(g.id, s.presented[i-1].at, p.at) {
+					v.again++
+				} else if unsure {
 					v.twice++
 					v.say("grant %s: a refresh token was presented again at %s, and no last try was counted", g.id, stamp(p.at))
 				}
 				if left := s.expires.Sub(p.at); unsure && left > nearEnd+slack {
+					v.early++
 					v.say("grant %s: a last try was made at %s, %s before the access token's end", g.id, stamp(p.at), left.Round(time.Millisecond))
 				}
 				unsure = unsure || !p.spares()

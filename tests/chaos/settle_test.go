@@ -20,8 +20,10 @@ const settleWithin = 6 * time.Minute
 // is needed. Then it reads the events, until none is missing.
 func (a *arena) settle() row {
 	a.t.Helper()
-	deadline := time.Now().Add(settleWithin)
+	calm := time.Now()
+	deadline := calm.Add(settleWithin)
 	fates := a.fates(deadline)
+	a.rest = time.Since(calm)
 	for {
 		e, err := a.evidence(fates)
 		v := judge(e)

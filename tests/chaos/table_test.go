@@ -18,6 +18,7 @@ type row struct {
 	verdict
 	dead     int
 	recovery []time.Duration
+	rest     time.Duration // until each grant's fate was known
 }
 
 // row puts the figures of a scenario together, tells what is wrong with them, and fails the test where something is.
@@ -26,7 +27,7 @@ func (a *arena) row(v verdict) row {
 	b := a.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r := row{kills: a.kills, requests: b.requests, verdict: v, dead: len(b.dead), recovery: a.recovery}
+	r := row{kills: a.kills, requests: b.requests, verdict: v, dead: len(b.dead), recovery: a.recovery, rest: a.rest}
 	for _, vendor := range a.vendors {
 		refreshes, wrong := vendor.door.agrees(vendor.Box)
 		r.refreshes += refreshes
@@ -67,11 +68,11 @@ func (t *table) String() string {
 	slices.SortFunc(t.rows, func(a, b row) int { return strings.Compare(a.scenario, b.scenario) })
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "scenario\tkills\trequests\trefreshes\tanswers lost\tgrants lost\treconnected\tpresented twice\tlast tries\tevents missing\tdoubled\tdead tokens\trecovery p50\tp99\t")
+	_, _ = fmt.Fprintln(w, "scenario\tkills\trequests\trefreshes\tanswers lost\tgrants lost\treconnected\tpresented twice\tlast tries\tseen again\tearly\tevents missing\tdoubled\tdead tokens\trecovery p50\tp99\tat rest\t")
 	for _, r := range t.rows {
-		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t\n", r.scenario, r.kills, r.requests, r.refreshes,
-			r.answersLost, r.lost, r.reconnected, r.twice, r.lastTries, r.missing, r.doubled, r.dead,
-			quantile(r.recovery, 0.5), quantile(r.recovery, 0.99))
+		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t\n", r.scenario, r.kills, r.requests, r.refreshes,
+			r.answersLost, r.lost, r.reconnected, r.twice, r.lastTries, r.again, r.early, r.missing, r.doubled, r.dead,
+			quantile(r.recovery, 0.5), quantile(r.recovery, 0.99), quantile([]time.Duration{r.rest}, 1))
 	}
 	_ = w.Flush() // to a strings.Builder
 	text.WriteString(legend)
@@ -86,9 +87,14 @@ answers lost     of those, the ones that something ended on their way to the sto
 grants lost      grants that are neither live nor in need of their owner, or ended by nothing that was done to them
 reconnected      grants whose owner had to connect again, after an answer or a last try was lost; each has its event
 presented twice  refresh tokens that came again after an unknown outcome, beyond the counted last tries
+last tries       that esignd said it would make; the first presentation may never have reached the vendor, nor the last
+seen again       refresh tokens that came to the vendor again, each by a last try that was counted
+early            of those, the ones that came while the access token had more of its life left than a last try waits for
 dead tokens      access tokens that had expired as a caller got them
 recovery         from the end, or from when what was stopped is back, to the next token that a caller gets; for plugins and
                  vendors to the next refresh
+at rest          after the load, until each grant was refreshed once more or known to need its owner: a grant whose refreshes
+                 failed in a row is tried again after up to five and a half minutes
 The full disk is a tmpfs of 64 MB; no write succeeds by the limit on the size of files (RLIMIT_FSIZE).
 `
 
