@@ -29,7 +29,7 @@ func readPlain(public []byte, id string, g *grant) bool {
 	if p.cut(`,"consent_notice":`) {
 		g.ConsentNotice = int(p.number())
 	}
-	g.Generation = uint64(p.must(`,"generation":`).number())
+	g.Generation = p.must(`,"generation":`).count()
 	if p.cut(`,"scope":[`) {
 		g.Scope = p.texts()
 	}
@@ -47,7 +47,7 @@ func readPlain(public []byte, id string, g *grant) bool {
 	p.maybe(`,"settled":`, &g.Settled)
 	p.maybe(`,"revocation_reason":`, &g.RevocationReason)
 	if p.cut(`,"ends":`) {
-		g.Ends = uint64(p.number())
+		g.Ends = p.count()
 	}
 	p.flag(`,"vendor_revoked":true`, &g.VendorRevoked)
 	if p.cut(`,"last_event":`) {
@@ -131,6 +131,9 @@ func (p *plain) number() (n int64) {
 	p.rest = p.rest[digits:]
 	return n
 }
+
+// count reads a number that is not signed where it is kept.
+func (p *plain) count() uint64 { return uint64(p.number()) } //nolint:gosec // it has no sign
 
 func (p *plain) duration(name string, field *time.Duration) {
 	if p.cut(name) {
