@@ -28,6 +28,8 @@ func newTransport(cfg Config) http.RoundTripper {
 	opts := []otelhttp.Option{
 		// No propagator: trace context and baggage are none of the vendor's business.
 		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()),
+		// The conventions name a client's span by the method alone.
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }),
 	}
 	if cfg.TracerProvider != nil {
 		opts = append(opts, otelhttp.WithTracerProvider(cfg.TracerProvider))
