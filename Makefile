@@ -52,7 +52,7 @@ test: build ## Vet, and run the tests under the race detector
 test-all: test test-heavy ## Run the long tests too
 
 .PHONY: test-heavy
-test-heavy: build
+test-heavy: build collector promtool
 	go vet -tags heavy ./...
 	packages=$$({ grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build .*\bheavy\b' . || true; } | xargs -r -n 1 dirname | sort -u)
 	if [[ -z $$packages ]]; then echo 'no test has the tag heavy'; exit; fi
@@ -116,6 +116,24 @@ check-generated: $(tools)/buf-$(BUF_VERSION) $(tools)/protoc-gen ## Check that t
 nats-cli: ## Build the nats command line into .ci/tools/bin
 	cd tests/natscli
 	GOBIN=$(tools)/bin go install -tags tools github.com/nats-io/natscli/nats
+
+.PHONY: collector
+collector: ## Build the OpenTelemetry Collector of the long tests into .ci/tools/bin, which takes minutes the first time
+	mkdir -p $(tools)/bin
+	CGO_ENABLED=0 go build -C tests/otelcol -trimpath -buildvcs=false -ldflags='-s -w' -o $(tools)/bin/otelcol .
+
+.PHONY: promtool
+promtool: $(tools)/bin/promtool ## Fetch Prometheus's promtool, of Debian's package, into .ci/tools/bin, unless there is one
+
+$(tools)/bin/promtool:
+	mkdir -p $(tools)/bin
+	if path=$$(type -P promtool); then ln -sf "$$path" $@; exit; fi
+	work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	cd "$$work"
+	apt-get download prometheus || { apt-get update && apt-get download prometheus; }
+	dpkg-deb -x prometheus_*.deb .
+	install usr/bin/promtool $@
 
 .PHONY: clean
 clean: ## Remove what was built, and the tools

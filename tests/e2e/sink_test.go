@@ -70,10 +70,13 @@ func startSink(t testing.TB) *sink {
 }
 
 // env makes a daemon send everything to the sink, soon.
-func (s *sink) env() []string {
+func (s *sink) env() []string { return exportTo(s.address) }
+
+// exportTo makes a daemon send everything to an address, soon.
+func exportTo(address string) []string {
 	return []string{
 		"OTEL_TRACES_EXPORTER=otlp", "OTEL_METRICS_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=otlp",
-		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + s.address,
+		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + address,
 		"OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_METRIC_EXPORT_INTERVAL=1000",
 	}
 }
