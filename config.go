@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,6 +92,27 @@ type HTTP struct {
 	PublicURL string   `koanf:"public_url"`
 	ReturnTo  []string `koanf:"return_to"`
 	TLS       TLS      // of both listeners; with CA the admin listener asks for a certificate
+	// AdminURL is where operators reach Admin. Empty: http at its address.
+	AdminURL string `koanf:"admin_url"`
+	// MetricsToken is what who asks for /metrics sends. Zero: they are for who may see the console.
+	MetricsToken core.Secret `koanf:"-"`
+	// TrustedProxies are addresses or networks (CIDR) whose X-Forwarded-For is believed.
+	TrustedProxies []string `koanf:"trusted_proxies"`
+}
+
+// proxies returns the trusted proxies, all as networks, and the first that is none.
+func (h HTTP) proxies() (list []netip.Prefix, wrong string) {
+	for _, text := range h.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		if addr, single := netip.ParseAddr(text); single == nil {
+			network, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil || network.Addr().Zone() != "" || network.Addr().Is4In6() {
+			return nil, text
+		}
+		list = append(list, network.Masked())
+	}
+	return list, ""
 }
 
 // Plugins says where the vendors' binaries are.

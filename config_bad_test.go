@@ -116,7 +116,12 @@ var badConfigs = []struct{ name, text, want string }{
   keys.wrap: is missing: with an external NATS server (nats.url), write {env: NAME} or {file: PATH} of 32 random bytes in base64 (openssl rand -base64 32)`},
 	{"half a certificate", "data_dir: d\nnats: {url: \"tls://a:4222\", tls: {cert: /c}}\nkeys: {keyset: /k, wrap: {env: ESIGND_KEY}}\n", `  nats.tls (line 2): cert and key go together; name both, or neither`},
 
-	{"admin open to the network", good + "http: {admin: \":8081\"}\n", `  http.admin (line 3): ":8081" can be reached from the network, and the console asks nobody who they are; listen on a loopback address such as 127.0.0.1:8081`},
+	{"admin open to the network", good + "http: {admin: \":8081\"}\n", `  http.admin (line 3): ":8081" can be reached from the network, so operators need an address by which a session does not go in the clear: set http.admin_url to it, https, or http to a port that is forwarded to this machine; or listen on a loopback address such as 127.0.0.1:8081`},
+	{"admin_url in the clear", good + "http: {admin: \":8081\", admin_url: \"http://esign.example.com:8081\"}\n", `  http.admin_url (line 3): "http://esign.example.com:8081" sends codes and cookies over the network in the clear; use https (http is for this machine, such as http://127.0.0.1:8080)`},
+	{"admin_url with a path", good + "http: {admin_url: \"https://esign.example.com/console\"}\n", `  http.admin_url (line 3): has a path or a query; the console is at its top, so leave that out`},
+	{"metrics_token in the file", good + "http: {metrics_token: CANARY}\n", `  http.metrics_token (line 3): a secret does not stand in the file; write {env: NAME} or {file: PATH}`},
+	{"metrics_token that is guessed", good + "http: {metrics_token: {env: ADOBE_SECRET}}\n", "  http.metrics_token (line 3): is shorter than 32 characters; `openssl rand -hex 32` makes one that nobody guesses"},
+	{"proxy by name", good + "http: {trusted_proxies: [10.0.0.1, proxy.example.com]}\n", `  http.trusted_proxies (line 3): "proxy.example.com" is neither an address nor a network such as 10.1.0.0/16`},
 	{"http.listen without port", good + "http: {listen: localhost}\n", `  http.listen (line 3): "localhost" is not host:port, such as 127.0.0.1:8080`},
 	{"port by name", good + "http: {listen: \"127.0.0.1:http\"}\n", `  http.listen (line 3): "127.0.0.1:http" is not host:port, such as 127.0.0.1:8080`},
 	{"public_url in the clear", good + "http: {public_url: \"http://esign.example.com\"}\n", `  http.public_url (line 3): "http://esign.example.com" sends codes and cookies over the network in the clear; use https (http is for this machine, such as http://127.0.0.1:8080)`},
@@ -160,7 +165,7 @@ clients:
     vendor: adobesign
     client_secret: {env: NOT_SET}
 `, `  nats.listen (line 4): "0.0.0.0:4222" with nats.auth none would give every token to the network; listen on a loopback address such as 127.0.0.1:4222
-  http.admin (line 6): "0.0.0.0:8081" can be reached from the network, and the console asks nobody who they are; listen on a loopback address such as 127.0.0.1:8081
+  http.admin (line 6): "0.0.0.0:8081" can be reached from the network, so operators need an address by which a session does not go in the clear: set http.admin_url to it, https, or http to a port that is forwarded to this machine; or listen on a loopback address such as 127.0.0.1:8081
   clients[0].client_id (line 8): is missing: the vendor gave it when the application was registered
   clients[0].client_secret (line 10): the environment variable NOT_SET is not set; set it, or name another`},
 }

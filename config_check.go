@@ -113,8 +113,11 @@ func (c Config) checkEmbedded(p *problems) {
 
 func (c Config) checkHTTP(p *problems) {
 	checkAddress(p, "http.listen", c.HTTP.Listen, "127.0.0.1:8080")
-	if checkAddress(p, "http.admin", c.HTTP.Admin, "127.0.0.1:8081") && !loopback(c.HTTP.Admin) {
-		p.addf("http.admin", "%q can be reached from the network, and the console asks nobody who they are; listen on a loopback address such as 127.0.0.1:8081", c.HTTP.Admin)
+	if checkAddress(p, "http.admin", c.HTTP.Admin, "127.0.0.1:8081") {
+		c.checkAdmin(p)
+	}
+	if _, wrong := c.HTTP.proxies(); wrong != "" {
+		p.addf("http.trusted_proxies", "%q is neither an address nor a network such as 10.1.0.0/16", wrong)
 	}
 	if !p.has("http.listen") {
 		checkBrowserURL(p, "http.public_url", c.HTTP.PublicURL)
@@ -129,6 +132,26 @@ func (c Config) checkHTTP(p *problems) {
 	c.HTTP.TLS.checkListener(p, "http.tls")
 	for i, u := range c.HTTP.ReturnTo {
 		checkBrowserURL(p, fmt.Sprintf("http.return_to[%d]", i), u)
+	}
+}
+
+// leastMetricsToken is the length of a token that nobody guesses, in characters.
+const leastMetricsToken = 32
+
+// checkAdmin checks who may see the console, and by which address.
+func (c Config) checkAdmin(p *problems) {
+	switch {
+	case c.HTTP.AdminURL != "":
+		checkBrowserURL(p, "http.admin_url", c.HTTP.AdminURL)
+		if u, err := url.Parse(c.HTTP.AdminURL); err == nil && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "") {
+			p.addf("http.admin_url", "has a path or a query; the console is at its top, so leave that out")
+		}
+	case !loopback(c.HTTP.Admin):
+		p.addf("http.admin", "%q can be reached from the network, so operators need an address by which a session does not go in the clear: "+
+			"set http.admin_url to it, https, or http to a port that is forwarded to this machine; or listen on a loopback address such as 127.0.0.1:8081", c.HTTP.Admin)
+	}
+	if token := c.HTTP.MetricsToken; !token.IsZero() && len(token.Reveal()) < leastMetricsToken {
+		p.addf("http.metrics_token", "is shorter than %d characters; `openssl rand -hex 32` makes one that nobody guesses", leastMetricsToken)
 	}
 }
 

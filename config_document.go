@@ -19,7 +19,8 @@ func (c Config) document() map[string]any {
 		}),
 		"http": filled(map[string]any{
 			"listen": c.HTTP.Listen, "admin": c.HTTP.Admin, "public_url": c.HTTP.PublicURL, "return_to": list(c.HTTP.ReturnTo),
-			"tls": c.HTTP.TLS.document(),
+			"tls":       c.HTTP.TLS.document(),
+			"admin_url": c.HTTP.AdminURL, "metrics_token": given(!c.HTTP.MetricsToken.IsZero()), "trusted_proxies": list(c.HTTP.TrustedProxies),
 		}),
 		"plugins": filled(map[string]any{"dir": c.Plugins.Dir, "sha256": pins}),
 		"clients": clients,

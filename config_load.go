@@ -17,7 +17,7 @@ import (
 // overridable are the settings that ESIGND_… variables override: the path in capitals, joined by _.
 var overridable = [...]string{
 	"data_dir", "nats.url", "nats.listen", "nats.auth", "nats.prefix", "nats.replicas", "nats.credentials", "nats.tls.ca",
-	"nats.tls.cert", "nats.tls.key", "http.listen", "http.admin", "http.public_url", "http.tls.ca", "http.tls.cert", "http.tls.key", "plugins.dir", "keys.keyset",
+	"nats.tls.cert", "nats.tls.key", "http.listen", "http.admin", "http.public_url", "http.admin_url", "http.tls.ca", "http.tls.cert", "http.tls.key", "plugins.dir", "keys.keyset",
 	"log.level", "log.format",
 }
 

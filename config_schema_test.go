@@ -119,7 +119,7 @@ func leaves(doc any, at string, found map[string]bool) {
 func values(doc any, at string, found map[string]any) {
 	switch v := doc.(type) {
 	case map[string]any:
-		if slices.Contains([]string{"plugins.sha256", "clients[].settings", "clients[].client_secret", "keys.wrap"}, at) {
+		if slices.Contains([]string{"plugins.sha256", "clients[].settings", "clients[].client_secret", "keys.wrap", "http.metrics_token"}, at) {
 			found[at] = v
 			return
 		}

@@ -19,6 +19,9 @@ func (c *Config) resolve(raw map[string]any, env map[string]string, p *problems)
 	if keys, ok := raw["keys"].(map[string]any); ok {
 		c.Keys.Wrap = resolveSecret(keys["wrap"], env, "keys.wrap", p)
 	}
+	if http, ok := raw["http"].(map[string]any); ok {
+		c.HTTP.MetricsToken = resolveSecret(http["metrics_token"], env, "http.metrics_token", p)
+	}
 	clients, _ := raw["clients"].([]any)
 	for i, item := range clients {
 		m, ok := item.(map[string]any)

@@ -24,7 +24,7 @@ const canary = "CANARY"
 // secrets are the variables that the examples name.
 var secrets = [...]string{
 	"ADOBE_SECRET=" + canary + "-adobe", "DROPBOX_SECRET=" + canary + "-dropbox", "DROPBOX_API_KEY=" + canary + "-key",
-	"GLOBAL_SECRET=" + canary + "-global", "ESIGND_KEY=" + canary + "-wrap",
+	"GLOBAL_SECRET=" + canary + "-global", "ESIGND_KEY=" + canary + "-wrap", "METRICS_TOKEN=" + canary + "-metrics-0123456789abcdef0123456789",
 }
 
 // load loads a configuration from its text.
@@ -62,7 +62,9 @@ func TestLoadConfigReadsEverySetting(t *testing.T) {
 		NATS:    esignd.NATS{Listen: "127.0.0.1:4222", Auth: esignd.AuthNone, Prefix: "esign", Replicas: 1},
 		HTTP: esignd.HTTP{
 			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8081", PublicURL: "http://127.0.0.1:8080",
-			ReturnTo: []string{"https://app.example.com/connected"},
+			ReturnTo: []string{"https://app.example.com/connected"}, AdminURL: "http://127.0.0.1:8081",
+			MetricsToken:   core.NewSecret(canary + "-metrics-0123456789abcdef0123456789"),
+			TrustedProxies: []string{"10.1.0.0/16", "127.0.0.1"},
 		},
 		Plugins: esignd.Plugins{Dir: "./bin", SHA256: map[string]string{
 			"adobesign": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -185,7 +187,7 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 		"ESIGND_DATA_DIR=/data", "ESIGND_NATS_URL=nats://a:4222,nats://b:4222", "ESIGND_NATS_LISTEN=127.0.0.1:1",
 		"ESIGND_NATS_PREFIX=acme.esign", "ESIGND_NATS_REPLICAS=3", "ESIGND_NATS_CREDENTIALS=/creds", "ESIGND_NATS_TLS_CA=/ca",
 		"ESIGND_NATS_TLS_CERT=/cert", "ESIGND_NATS_TLS_KEY=/key", "ESIGND_HTTP_LISTEN=0.0.0.0:80", "ESIGND_HTTP_ADMIN=127.0.0.1:2",
-		"ESIGND_HTTP_PUBLIC_URL=https://esign.example.com/x", "ESIGND_PLUGINS_DIR=/plugins", "ESIGND_KEYS_KEYSET=/keyset",
+		"ESIGND_HTTP_PUBLIC_URL=https://esign.example.com/x", "ESIGND_HTTP_ADMIN_URL=https://admin.example.com", "ESIGND_PLUGINS_DIR=/plugins", "ESIGND_KEYS_KEYSET=/keyset",
 		"ESIGND_HTTP_TLS_CA=/http/ca", "ESIGND_HTTP_TLS_CERT=/http/cert", "ESIGND_HTTP_TLS_KEY=/http/key",
 		"ESIGND_LOG_LEVEL=debug", "ESIGND_LOG_FORMAT=text", "ESIGND_NATS_AUTH=", "ESIGND_SERVICE_HOST=10.0.0.1",
 	)
@@ -197,6 +199,7 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 	}
 	want.HTTP.Listen, want.HTTP.Admin, want.HTTP.PublicURL = "0.0.0.0:80", "127.0.0.1:2", "https://esign.example.com/x"
 	want.HTTP.TLS = esignd.TLS{CA: "/http/ca", Cert: "/http/cert", Key: "/http/key"}
+	want.HTTP.AdminURL = "https://admin.example.com"
 	want.Plugins.Dir, want.Keys.Keyset = "/plugins", "/keyset"
 	want.Log = esignd.Log{Level: "debug", Format: "text"}
 	if diff := cmp.Diff(want, got, equalSecrets); diff != "" {

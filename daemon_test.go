@@ -104,7 +104,7 @@ func TestNewReportsEveryMistakeAndStartsNothing(t *testing.T) {
 	cfg.NATS.Auth, cfg.HTTP.Admin = "", "0.0.0.0:1"
 	_, err = esignd.New(cfg)
 	want = `configuration:
-  http.admin: "0.0.0.0:1" can be reached from the network, and the console asks nobody who they are; listen on a loopback address such as 127.0.0.1:8081
+  http.admin: "0.0.0.0:1" can be reached from the network, so operators need an address by which a session does not go in the clear: set http.admin_url to it, https, or http to a port that is forwarded to this machine; or listen on a loopback address such as 127.0.0.1:8081
   nats.auth: is missing: say none, which lets every program on this machine ask for tokens, or list services; esignd does not start on a guess`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)

@@ -26,8 +26,10 @@ import (
 // Module is the daemon for a program that is wired with fx. It needs a [Config] (fx.Supply), and provides the
 // *core.Manager, the *bus.Bus and the *host.Set, so that the program can use the engine it embeds.
 var Module = fx.Module("esignd",
-	fx.Provide(check, newTelemetry, newLogger, newBus, newPlugins, newManager, newService, newControl, newWeb),
-	fx.Invoke(func(*bus.Service, *control.Server, *web.Server) {}),
+	fx.Provide(check, newTelemetry, newLogger, newBus, newPlugins, newManager, newService, newWeb, newControl),
+	fx.Invoke(func(lc fx.Lifecycle, _ *bus.Service, _ *control.Server, w *web.Server) {
+		lc.Append(fx.StartStopHook(w.Start, w.Close)) // the last: once /readyz says so, everything answers
+	}),
 )
 
 // Daemon is a daemon that is not wired into anything else.
@@ -186,10 +188,11 @@ func newService(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerP
 	return s, nil
 }
 
-// newWeb comes after the service: once /readyz says so, everything answers.
-func newWeb(lc fx.Lifecycle, cfg checked, log *slog.Logger, t *telemetry.Telemetry, b *bus.Bus, m *core.Manager, set *host.Set, _ *bus.Service) (*web.Server, error) {
-	s, err := web.New(web.Config{
+func newWeb(cfg checked, log *slog.Logger, t *telemetry.Telemetry, b *bus.Bus, m *core.Manager, set *host.Set) (*web.Server, error) {
+	proxies, _ := cfg.HTTP.proxies()
+	return web.New(web.Config{
 		Manager: m, PublicURL: cfg.HTTP.PublicURL, Listen: cfg.HTTP.Listen, Admin: cfg.HTTP.Admin, TLS: tlsfiles.Files(cfg.HTTP.TLS), Metrics: t.MetricsHandler(),
+		AdminURL: cfg.HTTP.AdminURL, MetricsToken: cfg.HTTP.MetricsToken, TrustedProxies: proxies,
 		Version: cfg.Version, Logger: log, TracerProvider: t.TracerProvider(), MeterProvider: t.MeterProvider(),
 		Vendors: func() []web.VendorStatus { return vendorStatus(set) },
 		Ready: func() error {
@@ -199,11 +202,6 @@ func newWeb(lc fx.Lifecycle, cfg checked, log *slog.Logger, t *telemetry.Telemet
 			return m.Ready()
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	lc.Append(fx.StartStopHook(s.Start, s.Close))
-	return s, nil
 }
 
 // vendorStatus is what the console shows of the plugins.

@@ -26,14 +26,7 @@ var grantID = regexp.MustCompile(`^g_[0-9a-f]{40}$`)
 
 // connect begins an authorization in this browser and sends it to the vendor.
 func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
-	// Reading this address changes state, as every connect flow must. A program that looks ahead does not mean it.
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
-		s.show(w, http.StatusMethodNotAllowed, pageNotFound)
-		return
-	}
-	if isPrefetch(r.Header) {
-		w.WriteHeader(http.StatusNoContent)
+	if !s.isMeant(w, r) {
 		return
 	}
 	ticket := r.PathValue("ticket")
@@ -49,6 +42,21 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, s.cookie(cookieName(grant, stateOf(visit.RedirectURL)), visit))
 	redirect(w, visit.RedirectURL)
+}
+
+// isMeant reports whether a person opens an address. Reading it changes state, as every connect flow must, and a program
+// that looks ahead does not mean that; it is answered here.
+func (s *Server) isMeant(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		s.show(w, http.StatusMethodNotAllowed, pageNotFound)
+		return false
+	}
+	if isPrefetch(r.Header) {
+		w.WriteHeader(http.StatusNoContent)
+		return false
+	}
+	return true
 }
 
 // isPrefetch reports whether a browser looks ahead at a page that nobody asked for yet.

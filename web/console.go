@@ -34,6 +34,7 @@ type consoleView struct {
 	First    string // link to the first page; empty: this is it
 	Next     string // link to the next page; empty: there is none
 	Problem  string // why there is no list
+	Login    bool   // there is a session to end
 }
 
 // counts are grants by state.
@@ -70,6 +71,7 @@ func (s *Server) showConsole(w http.ResponseWriter, r *http.Request, template st
 		Filter:  filter,
 		States:  core.States(),
 		Live:    "/live?" + filterQuery(filter, filter.Cursor).Encode(),
+		Login:   s.login,
 	}
 	if err := s.cfg.Ready(); err != nil {
 		view.NotReady = err.Error()

@@ -155,12 +155,12 @@ func TestConsoleEscapesWhatItShows(t *testing.T) {
 }
 
 func TestAdminRefusesForeignNames(t *testing.T) {
-	s, _ := newServer(t, Config{AdminHosts: []string{"console.internal"}, Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s, _ := newServer(t, Config{AdminURL: "http://127.0.0.1:8081", Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, http.StatusOK, "metrics")
 	})})
 	for host, status := range map[string]int{
 		"127.0.0.1:8081": 200, "localhost:8081": 200, "LOCALHOST": 200, "[::1]:8081": 200, "10.1.2.3:8081": 200,
-		"console.internal:8081": 200, "evil.example:8081": 421, "127.0.0.1.evil.example": 421, "localhost.evil.example": 421, "": 421,
+		"evil.example:8081": 421, "127.0.0.1.evil.example": 421, "localhost.evil.example": 421, "": 421,
 	} {
 		for _, path := range []string{"/", "/live", "/metrics"} {
 			r := httptest.NewRequest(http.MethodGet, path, nil)

@@ -8,9 +8,12 @@
 //   - A callback is taken only from the browser that opened the connect URL: a cookie per authorization says so.
 //     Authorizations in several tabs do not disturb each other.
 //   - Opening a connect URL is a GET by a person: HEAD requests and prefetches begin nothing.
-//   - Requests are bounded: header size, time, connections, and a rate per address on the public listener.
-//   - The console only shows. It has no login, so it belongs on a loopback address; requests whose Host is a foreign
-//     name are refused, since a web page could make the operator's own browser ask (DNS rebinding).
+//   - Requests are bounded: header size, time, connections, and a rate per address, which is the browser's where a
+//     trusted proxy says so.
+//   - The console only shows. On a loopback address it asks nobody who they are; where others can reach it, it wants a
+//     session, which begins with a link that can be opened once and is made for who may ask the daemon on its own
+//     machine. Requests whose Host is a foreign name are refused, since a web page could make the operator's own browser
+//     ask (DNS rebinding).
 //
 // What it does not do: TLS. A proxy in front does that, and public_url says so.
 package web

@@ -1,10 +1,7 @@
 package web
 
 import (
-	"net"
-	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -58,28 +55,4 @@ func (l *limiter) bucket(from netip.Prefix, now time.Time) *rate.Limiter {
 	}
 	l.recent[from] = bucket
 	return bucket
-}
-
-// peer is the address that a request counts for: an IPv4 address, or an IPv6 network of 64 bits, which one customer
-// has. Behind a proxy on this machine or in a private network it is the address that this proxy saw.
-func peer(r *http.Request) netip.Prefix {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	addr, _ := netip.ParseAddr(host)
-	addr = addr.Unmap()
-	if addr.IsLoopback() || addr.IsPrivate() {
-		forwarded := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
-		last := strings.TrimSpace(forwarded[strings.LastIndexByte(forwarded, ',')+1:])
-		if behind, err := netip.ParseAddr(last); err == nil {
-			addr = behind.Unmap()
-		}
-	}
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	prefix, _ := addr.WithZone("").Prefix(bits)
-	return prefix
 }

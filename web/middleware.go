@@ -25,8 +25,11 @@ const (
 	adminPolicy  = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
-// guard sets the headers that every answer carries, and turns a panic into an answer.
-func (s *Server) guard(policy string, next http.Handler) http.Handler {
+// A year, without the names below the host's, which are not esignd's to speak for.
+const transportSecurity = "max-age=31536000"
+
+// guard sets the headers that every answer carries, and turns a panic into an answer. Pages are below base.
+func (s *Server) guard(policy, base string, secure func(*http.Request) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -37,6 +40,9 @@ func (s *Server) guard(policy string, next http.Handler) http.Handler {
 		h.Set("X-Robots-Tag", "noindex, nofollow")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if secure(r) {
+			h.Set("Strict-Transport-Security", transportSecurity)
+		}
 		defer func() {
 			p := recover()
 			if p == nil {
@@ -47,7 +53,7 @@ func (s *Server) guard(policy string, next http.Handler) http.Handler {
 			}
 			// The value may be made of the request, so only its place is logged.
 			s.cfg.Logger.ErrorContext(r.Context(), "page panicked", "route", route(r), "stack", string(debug.Stack()))
-			s.show(w, http.StatusInternalServerError, pageOurFault)
+			s.message(w, http.StatusInternalServerError, pageOurFault, base)
 		}()
 		next.ServeHTTP(w, r)
 	})
@@ -125,13 +131,15 @@ func (r *recorder) Write(p []byte) (int, error) {
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // limited answers 429 where an address asks too often.
-func (s *Server) limited(next http.HandlerFunc) http.Handler { return s.limitedBy(s.limits, next) }
+func (s *Server) limited(next http.HandlerFunc) http.Handler {
+	return s.limitedBy(s.limits, s.prefix, next)
+}
 
-func (s *Server) limitedBy(limits *limiter, next http.HandlerFunc) http.Handler {
+func (s *Server) limitedBy(limits *limiter, base string, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if wait := limits.take(peer(r)); wait > 0 {
+		if wait := limits.take(s.proxies.peer(r)); wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-			s.show(w, http.StatusTooManyRequests, pageTooMany)
+			s.message(w, http.StatusTooManyRequests, pageTooMany, base)
 			return
 		}
 		next(w, r)
@@ -144,7 +152,7 @@ func (s *Server) sameHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.isOwnHost(r.Host) {
 			writeText(w, http.StatusMisdirectedRequest,
-				"This listener answers under an IP address or localhost. Use 127.0.0.1 and its port, or an SSH tunnel.")
+				"This listener answers under an IP address, localhost, or the name in http.admin_url.")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -160,5 +168,5 @@ func (s *Server) isOwnHost(hostport string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(s.cfg.AdminHosts, host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || host != "" && host == s.adminHost
 }

@@ -32,6 +32,7 @@ type page struct {
 	Title string
 	Text  string
 	Next  string
+	On    string // the address at which it goes on by itself
 }
 
 var (
@@ -68,6 +69,18 @@ var (
 	pageOurFault = page{Title: "Something went wrong here",
 		Text: "It is not your fault.",
 		Next: "Open the link you were given once more. If this page comes back, tell the people who gave it to you."}
+	pageNoSession = page{Title: "Who is there?",
+		Text: "The console can be reached from elsewhere than its own machine, so it wants a session, and this browser has none.",
+		Next: "On the machine that esignd runs on, run: esignd console --config FILE. It prints a link that begins a session."}
+	pageConsoleLinkEnded = page{Title: "This link has ended",
+		Text: "It was used already, or it is more than a minute old.",
+		Next: "Run esignd console --config FILE once more."}
+	pageSignedIn = page{Good: true, Title: "You are signed in",
+		Text: "The session lasts for eight hours, or until you log out or esignd ends.",
+		Next: "The console opens by itself.", On: "/"}
+	pageLoggedOut = page{Good: true, Title: "You are logged out",
+		Text: "The session has ended.",
+		Next: "To see the console again, run: esignd console --config FILE."}
 	pageNotFound = page{Title: "There is nothing here",
 		Text: "The address is wrong or no longer in use.",
 		Next: "Use the link you were given, in full."}
@@ -91,12 +104,15 @@ func resultPage(status string) page {
 	}
 }
 
-// show writes a page for a person.
-func (s *Server) show(w http.ResponseWriter, status int, p page) {
+// show writes a page for a person on the public listener.
+func (s *Server) show(w http.ResponseWriter, status int, p page) { s.message(w, status, p, s.prefix) }
+
+// message writes a page for a person; what the page loads is below base.
+func (s *Server) message(w http.ResponseWriter, status int, p page, base string) {
 	s.render(w, status, "message.html", struct {
 		page
 		Base string
-	}{p, s.prefix})
+	}{p, base})
 }
 
 // render writes a template, whole or not at all.

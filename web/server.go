@@ -56,6 +56,10 @@ func (s *Server) listen(ctx context.Context) error {
 		return err
 	}
 	admin, err := bind(ctx, "http.admin", s.cfg.Admin)
+	if err == nil && admin != nil && !s.login && !isLoopback(admin.Addr()) {
+		err = fmt.Errorf("http.admin: %s is not a loopback address on this machine; name 127.0.0.1", s.cfg.Admin)
+		err = errors.Join(err, admin.Close())
+	}
 	if err != nil {
 		if public != nil {
 			err = errors.Join(err, public.Close())
@@ -64,9 +68,9 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	s.publicListener = s.serve(public, s.public, false)
 	s.adminListener = s.serve(admin, s.admin, true)
-	if admin != nil && !isLoopback(admin.Addr()) {
-		s.cfg.Logger.WarnContext(ctx, "the console has no login and is not on a loopback address: "+
-			"whoever reaches it sees the grants of all tenants", "setting", "http.admin", "address", admin.Addr().String())
+	if admin != nil {
+		address := admin.Addr().String()
+		s.adminBound.Store(&address)
 	}
 	return nil
 }
@@ -109,13 +113,14 @@ func (s *Server) serve(bound net.Listener, handler http.Handler, clients bool) *
 		bound:  bound,
 		served: make(chan struct{}),
 		server: &http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: readHeaderTimeout,
-			ReadTimeout:       readTimeout,
-			WriteTimeout:      writeTimeout,
-			IdleTimeout:       idleTimeout,
-			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
+			Handler:                      handler,
+			DisableGeneralOptionsHandler: true, // what it answers has none of our headers
+			ReadHeaderTimeout:            readHeaderTimeout,
+			ReadTimeout:                  readTimeout,
+			WriteTimeout:                 writeTimeout,
+			IdleTimeout:                  idleTimeout,
+			MaxHeaderBytes:               maxHeaderBytes,
+			ErrorLog:                     slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 		},
 	}
 	go func() {
@@ -130,6 +135,7 @@ func (s *Server) serve(bound net.Listener, handler http.Handler, clients bool) *
 // Close stops listening and waits for answers that are being made, until ctx ends and for 5 s at most; then it cuts
 // them off.
 func (s *Server) Close(ctx context.Context) error {
+	s.adminBound.Store(nil)
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	defer s.files.Close()

@@ -78,13 +78,6 @@ func TestBusyPortNamesAddressSettingAndRemedy(t *testing.T) {
 	}
 }
 
-func TestOpenConsoleIsWarnedOf(t *testing.T) {
-	_, log := startServer(t, Config{Admin: "0.0.0.0:0"})
-	if !strings.Contains(log.String(), "the console has no login") {
-		t.Errorf("logged %s", log)
-	}
-}
-
 func TestCloseWaitsForAnswersAndIsBounded(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	s, _ := startServer(t, Config{Listen: "127.0.0.1:0", Manager: scripted{

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -37,8 +39,15 @@ type Config struct {
 	// TLS is what both listeners show, where it has a certificate; with authorities the admin listener asks for one of theirs.
 	// The files are read again when they change.
 	TLS tlsfiles.Files
-	// AdminHosts are names under which the admin listener may be asked, besides localhost and IP addresses.
-	AdminHosts []string
+	// AdminURL is where operators reach the admin listener; its host is a name under which that may be asked, besides
+	// localhost and IP addresses. Empty: http at the address it listens on. Where Admin or AdminURL is not of this
+	// machine alone, the console wants a session, which ConsoleLink begins.
+	AdminURL string
+	// MetricsToken is what who asks for the metrics sends, as a bearer token (RFC 6750). Zero: the metrics are for who
+	// may see the console.
+	MetricsToken core.Secret
+	// TrustedProxies are whose X-Forwarded-For says for whom a request counts. None: it counts for who sends it.
+	TrustedProxies []netip.Prefix
 	// Ready says why the daemon cannot answer. nil: it always can.
 	Ready func() error
 	// Metrics answers /metrics. nil: 404.
@@ -82,11 +91,16 @@ type Server struct {
 	secure   bool   // PublicURL is https
 	tracer   trace.Tracer
 	duration metric.Float64Histogram
+	proxies  proxies
 	limits   *limiter
-	// eventLimits bounds the events of vendors.
-	eventLimits *limiter
-	public      http.Handler
-	admin       http.Handler
+	// eventLimits bounds the events of vendors, adminLimits who asks for the console from elsewhere.
+	eventLimits, adminLimits *limiter
+	sessions                 *sessions
+	login                    bool   // the console wants a session
+	adminHost                string // of AdminURL
+	public                   http.Handler
+	admin                    http.Handler
+	adminBound               atomic.Pointer[string] // the address, while the admin listener listens
 
 	// Start sets these, before any other goroutine can ask for them.
 	files          *tlsfiles.Source // nil without TLS
@@ -106,6 +120,10 @@ func New(cfg Config) (*Server, error) {
 	if public.User != nil || public.RawQuery != "" || public.Fragment != "" {
 		return nil, errors.New("http.public_url: a user, a query or a fragment has no place in it")
 	}
+	admin, err := url.Parse(cfg.AdminURL)
+	if err != nil || cfg.AdminURL != "" && (admin.Host == "" || strings.Trim(admin.Path, "/") != "" || admin.Scheme != "http" && admin.Scheme != "https") {
+		return nil, fmt.Errorf("http.admin_url: %q is not an http or https URL without a path", cfg.AdminURL)
+	}
 	fillDefaults(&cfg)
 	duration, err := cfg.MeterProvider.Meter(scopeName).Float64Histogram("http.server.request.duration",
 		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP server requests."),
@@ -119,12 +137,18 @@ func New(cfg Config) (*Server, error) {
 		secure:   public.Scheme == "https",
 		tracer:   cfg.TracerProvider.Tracer(scopeName),
 		duration: duration,
+		proxies:  cfg.TrustedProxies,
 		limits:   newLimiter(cfg.RequestsPerMinute, time.Now),
 
 		eventLimits: newLimiter(10*cfg.RequestsPerMinute, time.Now),
+		adminLimits: newLimiter(cfg.RequestsPerMinute, time.Now),
+		sessions:    newSessions(time.Now),
+		login:       cfg.wantsLogin(),
+		adminHost:   strings.ToLower(admin.Hostname()),
 	}
-	s.public = s.stripPrefix(s.observe(s.guard(publicPolicy, s.publicRoutes())))
-	s.admin = s.observe(s.guard(adminPolicy, s.adminRoutes()))
+	publicSecure := func(*http.Request) bool { return s.secure }
+	s.public = s.stripPrefix(s.observe(s.guard(publicPolicy, s.prefix, publicSecure, s.publicRoutes())))
+	s.admin = s.observe(s.guard(adminPolicy, "", s.adminSecure, s.adminRoutes()))
 	return s, nil
 }
 
@@ -160,23 +184,30 @@ func (s *Server) publicRoutes() http.Handler {
 	mux.Handle("GET /connect/done", s.limited(s.done))
 	mux.Handle("GET /connect/{ticket}", s.limited(s.connect))
 	mux.Handle("GET /oauth/callback/{client}", s.limited(s.callback))
-	mux.Handle("POST /events/{client}", s.limitedBy(s.eventLimits, s.vendorEvent))
+	mux.Handle("POST /events/{client}", s.limitedBy(s.eventLimits, s.prefix, s.vendorEvent))
 	mux.Handle("GET /assets/", s.limited(s.assets))
 	mux.HandleFunc("GET /healthz", s.healthz)
-	mux.HandleFunc("GET /readyz", s.readyz(false))
+	mux.HandleFunc("GET /readyz", s.readyz(func(*http.Request) bool { return false }))
 	mux.Handle("/", s.limited(s.notFound))
 	return mux
 }
 
 func (s *Server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", s.sameHost(http.HandlerFunc(s.console)))
-	mux.Handle("GET /live", s.sameHost(http.HandlerFunc(s.live)))
+	mux.Handle("GET /{$}", s.signedIn(s.console))
+	mux.Handle("GET /live", s.signedIn(s.live))
 	mux.HandleFunc("GET /assets/", s.assets)
-	mux.Handle("GET /metrics", s.sameHost(s.cfg.Metrics))
 	mux.HandleFunc("GET /healthz", s.healthz)
-	mux.HandleFunc("GET /readyz", s.readyz(true))
-	mux.HandleFunc("/", s.notFound)
+	mux.HandleFunc("GET /readyz", s.readyz(func(r *http.Request) bool { return !s.login || s.session(r) != "" }))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.message(w, http.StatusNotFound, pageNotFound, "") })
+	if !s.login {
+		mux.HandleFunc("GET /metrics", s.metrics)
+		return mux
+	}
+	bounded := func(next http.HandlerFunc) http.Handler { return s.limitedBy(s.adminLimits, "", next) }
+	mux.Handle("GET /metrics", bounded(s.metrics))
+	mux.Handle("GET /session/{link}", bounded(s.openSession))
+	mux.Handle("POST /logout", bounded(s.logout))
 	return mux
 }
 
@@ -199,13 +230,13 @@ func (s *Server) stripPrefix(next http.Handler) http.Handler {
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") }
 
 // readyz says whether requests can be answered now. Why not is for the operator, not for the public.
-func (s *Server) readyz(why bool) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) readyz(why func(*http.Request) bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		err := s.cfg.Ready()
 		switch {
 		case err == nil:
 			writeText(w, http.StatusOK, "ready")
-		case why:
+		case why(r):
 			writeText(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
 		default:
 			writeText(w, http.StatusServiceUnavailable, "not ready")

@@ -28,6 +28,7 @@
     if (document.hidden) return;
     try {
       const answer = await fetch(live.dataset.live, { signal: AbortSignal.timeout(5000) });
+      if (answer.status === 403) return location.reload(); // the session has ended, and the page says so
       const text = await answer.text();
       if (!text.includes('id="now"')) throw new Error(`status ${answer.status}`);
       // Not under the reader's hands: a selection or a focused link would be lost.
