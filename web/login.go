@@ -123,7 +123,7 @@ func (s *Server) openSession(w http.ResponseWriter, r *http.Request) {
 // logout ends this browser's session. Another site cannot ask for it: the cookie does not come along from there.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	s.sessions.end(s.session(r))
-	ended := s.sessionCookie(r, "")
+	ended := s.sessionCookie(r, "") //nolint:gosec // the same attributes as the cookie it ends
 	ended.MaxAge = -1
 	http.SetCookie(w, ended)
 	s.message(w, http.StatusOK, pageLoggedOut, "")

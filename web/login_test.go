@@ -210,10 +210,10 @@ func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 			if host != "" && tc.status == 200 && tc.authorization == "" {
 				want = map[bool]int{true: 401, false: 421}[tc.session] // a session, or this machine's user, by a foreign name
 			}
-			if got.StatusCode != want || (got.StatusCode == 200) != strings.Contains(got.text, "esign_x") {
+			if got.StatusCode != want || (got.StatusCode == http.StatusOK) != strings.Contains(got.text, "esign_x") {
 				t.Errorf("%s, host %q: %d %s, want %d", tc.name, host, got.StatusCode, got.text, want)
 			}
-			if got.StatusCode == 401 && got.Header.Get("WWW-Authenticate") != "Bearer" {
+			if got.StatusCode == http.StatusUnauthorized && got.Header.Get("WWW-Authenticate") != "Bearer" {
 				t.Errorf("%s: WWW-Authenticate %q", tc.name, got.Header.Get("WWW-Authenticate"))
 			}
 		}

@@ -165,36 +165,6 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerCarriesItsHeaders(t *testing.T) {
-	s, _ := newServer(t, Config{})
-	for _, tc := range []struct {
-		handler http.Handler
-		path    string
-	}{
-		{s.PublicHandler(), "/connect/" + grantA + ".x"},
-		{s.PublicHandler(), "/connect/done?status=connected"},
-		{s.PublicHandler(), "/oauth/callback/c?state=" + grantA + ".x"},
-		{s.PublicHandler(), "/assets/message.css"},
-		{s.PublicHandler(), "/nothing"},
-		{s.PublicHandler(), "/healthz"},
-		{s.AdminHandler(), "/"},
-		{s.AdminHandler(), "/live"},
-		{s.AdminHandler(), "/nothing"},
-	} {
-		w := httptest.NewRecorder()
-		r := httptest.NewRequest(http.MethodGet, tc.path, nil)
-		r.Host = "127.0.0.1:8081"
-		tc.handler.ServeHTTP(w, r)
-		h := w.Header()
-		policy := h.Get("Content-Security-Policy")
-		if !strings.HasPrefix(policy, "default-src 'none';") || !strings.Contains(policy, "frame-ancestors 'none'") ||
-			h.Get("Referrer-Policy") != "no-referrer" || h.Get("Cache-Control") != "no-store" ||
-			h.Get("X-Content-Type-Options") != "nosniff" {
-			t.Errorf("%s: %v", tc.path, h)
-		}
-	}
-}
-
 func TestHealth(t *testing.T) {
 	var ready error
 	s, _ := newServer(t, Config{Ready: func() error { return ready }})
