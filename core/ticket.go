@@ -92,13 +92,17 @@ func (m *Manager) writeTicket(ctx context.Context, t *ticket) error {
 	return nil
 }
 
-// dropTicket ends an authorization in progress. Where that fails the ticket ends by itself.
+// dropTicket ends an authorization in progress, with whatever visits were made meanwhile: who has its link must not keep
+// it open by visits. Where that fails the ticket ends by itself.
 func (m *Manager) dropTicket(ctx context.Context, grant string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	rec, err := m.store.Get(ctx, kindTicket+grant)
-	if err == nil {
-		err = m.store.Delete(ctx, rec.Key, rec.Revision)
+	err := ErrConflict
+	for errors.Is(err, ErrConflict) && ctx.Err() == nil {
+		var rec Record
+		if rec, err = m.store.Get(ctx, kindTicket+grant); err == nil {
+			err = m.store.Delete(ctx, rec.Key, rec.Revision)
+		}
 	}
 	if err != nil && !errors.Is(err, ErrNoRecord) {
 		m.log.DebugContext(ctx, "a spent ticket ends by itself", "grant", grant, "error", err)
