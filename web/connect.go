@@ -40,7 +40,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		s.showError(w, r, err)
 		return
 	}
-	http.SetCookie(w, s.cookie(cookieName(grant, stateOf(visit.RedirectURL)), visit))
+	http.SetCookie(w, s.cookie(s.cookieName(grant, stateOf(visit.RedirectURL)), visit))
 	redirect(w, visit.RedirectURL)
 }
 
@@ -70,13 +70,18 @@ func isPrefetch(h http.Header) bool {
 }
 
 // cookie binds the browser to the authorization. SameSite=Lax lets it come along when the vendor sends the browser
-// back, which is a navigation from another site.
+// back, which is a navigation from another site. Where there is https, its name keeps a host next to ours, and whoever
+// changes plain http on its way, from setting it (RFC 6265bis §4.1.3.2); that takes the path of the whole host.
 func (s *Server) cookie(name string, visit core.Visit) *http.Cookie {
+	path := s.prefix + "/oauth/callback/"
+	if s.secure {
+		path = "/"
+	}
 	age := min(time.Until(visit.ExpiresAt), maxCookieAge)
 	return &http.Cookie{ //nolint:gosec // Secure wherever public_url is https
 		Name:     name,
 		Value:    visit.Cookie.Reveal(),
-		Path:     s.prefix + "/oauth/callback/",
+		Path:     path,
 		MaxAge:   max(1, int(age/time.Second)),
 		HttpOnly: true,
 		Secure:   s.secure,
@@ -85,9 +90,13 @@ func (s *Server) cookie(name string, visit core.Visit) *http.Cookie {
 }
 
 // cookieName is a cookie's name for each visit, so that authorizations in several tabs, of one grant too, keep apart.
-func cookieName(grant, state string) string {
+func (s *Server) cookieName(grant, state string) string {
 	sum := sha256.Sum256([]byte(state))
-	return "esignd_" + grant + "_" + hex.EncodeToString(sum[:4])
+	name := "esignd_" + grant + "_" + hex.EncodeToString(sum[:4])
+	if s.secure {
+		return "__Host-" + name
+	}
+	return name
 }
 
 // stateOf is the OAuth state with which the vendor will send the browser back. Where the vendor's URL does not show
@@ -101,12 +110,12 @@ func stateOf(redirectURL string) string {
 }
 
 // findCookie returns the cookie of the visit that began the authorization with the given state.
-func findCookie(r *http.Request, state string) (*http.Cookie, bool) {
+func (s *Server) findCookie(r *http.Request, state string) (*http.Cookie, bool) {
 	grant, _, ok := strings.Cut(state, ".")
 	if !ok || !grantID.MatchString(grant) {
 		return nil, false
 	}
-	for _, name := range []string{cookieName(grant, state), cookieName(grant, "")} {
+	for _, name := range []string{s.cookieName(grant, state), s.cookieName(grant, "")} {
 		if cookie, err := r.Cookie(name); err == nil {
 			return cookie, true
 		}
@@ -127,7 +136,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := core.CallbackAnswer{Client: r.PathValue("client"), Params: params}
-	cookie, found := findCookie(r, params.Get("state"))
+	cookie, found := s.findCookie(r, params.Get("state"))
 	if found {
 		answer.Cookie = core.NewSecret(cookie.Value)
 	}

@@ -32,8 +32,9 @@ func TestConnectBindsTheBrowserAndSendsItToTheVendor(t *testing.T) {
 			t.Fatalf("cookies %v", cookies)
 		}
 		c := cookies[0]
-		if c.Name != cookieName(grantA, grantA+".x") || !c.HttpOnly || c.Secure != secure || c.SameSite != http.SameSiteLaxMode ||
-			c.Path != "/oauth/callback/" || c.Domain != "" || c.MaxAge < 590 || c.MaxAge > 600 {
+		path := map[bool]string{true: "/", false: "/oauth/callback/"}[secure]
+		if c.Name != s.cookieName(grantA, grantA+".x") || strings.HasPrefix(c.Name, "__Host-") != secure || !c.HttpOnly || c.Secure != secure || c.SameSite != http.SameSiteLaxMode ||
+			c.Path != path || c.Domain != "" || c.MaxAge < 590 || c.MaxAge > 600 {
 			t.Errorf("%s: cookie %+v", public, c)
 		}
 	}
@@ -107,9 +108,9 @@ func TestEveryParameterReachesTheManager(t *testing.T) {
 	}}})
 	query := "state=" + grantA + ".s&code=c&api_access_point=https%3A%2F%2Fapi.na1.adobesign.com%2F&x=1&x=2"
 	r := httptest.NewRequest(http.MethodGet, "/oauth/callback/adobe-main?"+query, nil)
-	r.AddCookie(&http.Cookie{Name: cookieName(grantA, grantA+".other"), Value: "other visit"})
-	r.AddCookie(&http.Cookie{Name: cookieName(grantA, grantA+".s"), Value: "mine"})
-	r.AddCookie(&http.Cookie{Name: cookieName(grantB, grantB+".s"), Value: "other grant"})
+	r.AddCookie(&http.Cookie{Name: s.cookieName(grantA, grantA+".other"), Value: "other visit"})
+	r.AddCookie(&http.Cookie{Name: s.cookieName(grantA, grantA+".s"), Value: "mine"})
+	r.AddCookie(&http.Cookie{Name: s.cookieName(grantB, grantB+".s"), Value: "other grant"})
 	ctx, cancel := context.WithCancel(r.Context())
 	cancel() // the browser went away
 	w := httptest.NewRecorder()

@@ -200,11 +200,18 @@ func TestPanicIsAnAnswerAndItsValueIsNotLogged(t *testing.T) {
 
 func TestPublicURLWithAPath(t *testing.T) {
 	s, _ := newServer(t, Config{PublicURL: "https://example.com/esign/"})
+	if c := s.cookie("x", core.Visit{}); c.Path != "/" || !c.Secure { // a __Host- cookie
+		t.Errorf("cookie %+v", c)
+	}
+	plain, _ := newServer(t, Config{PublicURL: "http://127.0.0.1/esign/"})
+	if c := plain.cookie("x", core.Visit{}); c.Path != "/esign/oauth/callback/" {
+		t.Errorf("cookie %+v", c)
+	}
 	for _, prefix := range []string{"", "/esign"} {
 		w := httptest.NewRecorder()
 		s.PublicHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, prefix+"/connect/"+grantA+".x", nil))
 		cookies := w.Result().Cookies()
-		if w.Code != http.StatusSeeOther || len(cookies) != 1 || cookies[0].Path != "/esign/oauth/callback/" {
+		if w.Code != http.StatusSeeOther || len(cookies) != 1 || cookies[0].Path != "/" {
 			t.Errorf("%q: %d %v", prefix, w.Code, cookies)
 		}
 		w = httptest.NewRecorder()
