@@ -235,6 +235,22 @@ func (c Config) coreClients() []core.Client {
 	return clients
 }
 
+// sharedCallbacks are the redirect URIs of services that are those of clients at several vendors. What arrives there shows
+// by no address whose answer it is.
+func (c Config) sharedCallbacks() []string {
+	var shared []string
+	vendor := map[string]string{}
+	for _, cl := range c.Clients {
+		for _, uri := range cl.RedirectURIs {
+			if first, ok := vendor[uri]; ok && first != cl.Vendor {
+				shared = append(shared, uri)
+			}
+			vendor[uri] = cl.Vendor
+		}
+	}
+	return shared
+}
+
 // Vendors lists the vendors of the clients, each once.
 func (c Config) Vendors() []string {
 	var vs []string

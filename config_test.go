@@ -334,3 +334,11 @@ func TestValidateChecksAConfigMadeInGo(t *testing.T) {
 		t.Errorf("the smallest configuration: %v", err)
 	}
 }
+
+func TestCallbackThatVendorsShareIsSeen(t *testing.T) {
+	at := func(vendor string, uris ...string) esignd.Client { return esignd.Client{Vendor: vendor, RedirectURIs: uris} }
+	cfg := esignd.Config{Clients: []esignd.Client{at("a", "https://x/1", "https://x/2"), at("a", "https://x/1"), at("b", "https://x/2", "https://x/3")}}
+	if got := esignd.SharedCallbacks(cfg); !slices.Equal(got, []string{"https://x/2"}) {
+		t.Errorf("got %v", got)
+	}
+}

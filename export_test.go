@@ -15,3 +15,5 @@ func CompileSchema(schema []byte) error {
 	_, err := compile(schema)
 	return err
 }
+
+func SharedCallbacks(c Config) []string { return c.sharedCallbacks() }

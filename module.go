@@ -173,6 +173,10 @@ func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerP
 	if err != nil {
 		return nil, err
 	}
+	if shared := cfg.sharedCallbacks(); len(shared) > 0 {
+		log.Warn("clients at several vendors share a redirect URI, so that a service cannot tell by it whose answer arrives: give each its own, "+
+			"and say it in grant.exchange", "redirect_uris", shared)
+	}
 	lc.Append(fx.StartStopHook(m.Start, m.Close))
 	return m, nil
 }

@@ -48,7 +48,7 @@ func (s *Service) table() []*endpoint {
 			return wire.AuthorizationOf(a), err
 		})},
 		{name: wire.GrantExchange, read: reader(func(ctx context.Context, tenant string, r wire.ExchangeRequest) (any, error) {
-			return grant(m.Exchange(ctx, tenant, r.Params.Values()))
+			return grant(m.Exchange(ctx, r.Core(tenant)))
 		})},
 		{name: wire.GrantImport, read: reader(func(ctx context.Context, tenant string, r wire.ImportRequest) (any, error) {
 			return grant(m.Import(ctx, r.Core(tenant)))

@@ -298,7 +298,7 @@ func TestConsentOfTheOwnerWinsOverACreationThatComesLate(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = w.m.Exchange(t.Context(), tenant, url.Values{"state": {a.State}, "code": {"c"}})
+			_, err = w.m.Exchange(t.Context(), core.ExchangeRequest{Tenant: tenant, Params: url.Values{"state": {a.State}, "code": {"c"}}})
 			return err
 		}
 		if info, err := w.create(); err != nil || info.State != core.Active || info.Generation != 1 {

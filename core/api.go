@@ -97,6 +97,16 @@ type AuthorizeRequest struct {
 	RedirectURI string
 }
 
+// ExchangeRequest ends an authorization that a service's own callback received.
+type ExchangeRequest struct {
+	Tenant string
+	// Params are the redirect's query parameters, all of them.
+	Params url.Values
+	// RedirectURI is where the redirect arrived. It must be the one that the authorization was begun with: an answer
+	// that arrives elsewhere is another vendor's (RFC 9700 §4.4). Empty: the service has seen to that.
+	RedirectURI string
+}
+
 // Authorization is an authorization in progress.
 type Authorization struct {
 	Grant      string

@@ -170,20 +170,23 @@ func (m *Manager) Callback(ctx context.Context, a CallbackAnswer) (CallbackReply
 	return reply, nil
 }
 
-// Exchange ends an authorization that a service's own callback received: params are the redirect's query parameters.
-func (m *Manager) Exchange(ctx context.Context, tenant string, params url.Values) (GrantInfo, error) {
+// Exchange ends an authorization that a service's own callback received.
+func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (GrantInfo, error) {
 	ctx, span := m.span(ctx, "exchange")
 	defer span.End()
-	in, err := m.takeState(ctx, params, func(t *ticket, s *openState) error {
-		if t.Tenant != tenant || s.Cookie != "" {
+	in, err := m.takeState(ctx, r.Params, func(t *ticket, s *openState) error {
+		switch {
+		case t.Tenant != r.Tenant || s.Cookie != "":
 			return errNoAuthorization
+		case r.RedirectURI != "" && r.RedirectURI != s.RedirectURI:
+			return FieldErrorf("redirect_uri", "is not the one that this authorization was begun with: the answer is another vendor's")
 		}
 		return nil
 	})
 	if err != nil {
 		return GrantInfo{}, fail(span, err)
 	}
-	e, err := m.redeem(ctx, in, params)
+	e, err := m.redeem(ctx, in, r.Params)
 	if err != nil {
 		return GrantInfo{}, fail(span, err)
 	}

@@ -139,14 +139,19 @@ func TestServiceWithItsOwnCallbackExchanges(t *testing.T) {
 			t.Fatalf("%+v %v", a, err)
 		}
 		params := answerTo(t, a.AuthorizationURL, "code")
-		if _, err := w.m.Exchange(t.Context(), "other-tenant", params); !errors.Is(err, core.InvalidRequest) {
+		if _, err := w.m.Exchange(t.Context(), core.ExchangeRequest{Tenant: "other-tenant", Params: params}); !errors.Is(err, core.InvalidRequest) {
 			t.Errorf("another tenant's state: %v", err)
 		}
-		info, err := w.m.Exchange(t.Context(), tenant, params)
+		elsewhere := core.ExchangeRequest{Tenant: tenant, Params: params, RedirectURI: "https://svc.example/other"}
+		var e *core.Error
+		if _, err := w.m.Exchange(t.Context(), elsewhere); !errors.As(err, &e) || e.Field != "redirect_uri" {
+			t.Errorf("an answer that arrived elsewhere: %v", err)
+		}
+		info, err := w.m.Exchange(t.Context(), core.ExchangeRequest{Tenant: tenant, Params: params})
 		if err != nil || info.State != core.Active || info.Generation != 1 {
 			t.Errorf("%+v %v", info, err)
 		}
-		if _, err := w.m.Exchange(t.Context(), tenant, params); !errors.Is(err, core.InvalidRequest) {
+		if _, err := w.m.Exchange(t.Context(), core.ExchangeRequest{Tenant: tenant, Params: params}); !errors.Is(err, core.InvalidRequest) {
 			t.Errorf("the same answer again: %v", err)
 		}
 		req.RedirectURI = "https://evil.example/cb"

@@ -65,7 +65,7 @@ func TestScopeOfAnAuthorizationIsItsOwn(t *testing.T) {
 		if _, err := w.m.Authorize(t.Context(), req); err != nil {
 			t.Fatal(err)
 		}
-		info, err := w.m.Exchange(t.Context(), tenant, answerTo(t, a.AuthorizationURL, "code"))
+		info, err := w.m.Exchange(t.Context(), core.ExchangeRequest{Tenant: tenant, Params: answerTo(t, a.AuthorizationURL, "code")})
 		if err != nil || !slices.Equal(info.Scope, []string{"first"}) {
 			t.Errorf("scope %v, %v; want what that person was asked for", info.Scope, err)
 		}

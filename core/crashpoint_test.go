@@ -29,7 +29,7 @@ func (r *replica) connect(ctx context.Context, code string) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.m.Exchange(ctx, tenant, url.Values{"state": {a.State}, "code": {code}})
+	_, err = r.m.Exchange(ctx, core.ExchangeRequest{Tenant: tenant, Params: url.Values{"state": {a.State}, "code": {code}}})
 	return err
 }
 

@@ -108,7 +108,7 @@ func TestImportThatIsRefusedAtTheEndLeavesNoTokenBehind(t *testing.T) {
 				}
 				a, err := w.m.Authorize(t.Context(), core.AuthorizeRequest{Tenant: tenant, Client: main, Account: "alice@example.com", RedirectURI: "https://svc.example/cb"})
 				if err == nil {
-					_, err = w.m.Exchange(t.Context(), tenant, url.Values{"state": {a.State}, "code": {"c"}})
+					_, err = w.m.Exchange(t.Context(), core.ExchangeRequest{Tenant: tenant, Params: url.Values{"state": {a.State}, "code": {"c"}}})
 				}
 				return err
 			}

@@ -171,7 +171,14 @@ func (c *Client) Authorize(ctx context.Context, r AuthorizeRequest) (Authorizati
 
 // Exchange brings every query parameter of the redirect that came to the service's own callback.
 func (c *Client) Exchange(ctx context.Context, params url.Values) (Grant, error) {
-	return c.grant(ctx, wire.GrantExchange, wire.ExchangeRequest{Params: wire.NewParams(params)})
+	return c.ExchangeAt(ctx, "", params)
+}
+
+// ExchangeAt is Exchange for a service that has a callback for each client: it also brings the address at which the redirect
+// arrived, and is InvalidRequest where the authorization was begun with another one. So the answer of one vendor is
+// never given to another (RFC 9700 §4.4).
+func (c *Client) ExchangeAt(ctx context.Context, redirectURI string, params url.Values) (Grant, error) {
+	return c.grant(ctx, wire.GrantExchange, wire.ExchangeRequest{Params: wire.NewParams(params), RedirectURI: redirectURI})
 }
 
 // Import brings a grant that was consented to elsewhere.

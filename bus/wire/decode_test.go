@@ -35,8 +35,8 @@ func TestDecodeReadsRequests(t *testing.T) {
 			wire.TokenRevokeRequest{Selector: wire.Selector{Grant: "g_1"}, Reason: "left"}},
 		{"grant.authorize", `{"client":"c","account":"a","scopes":["x","y"]}`, decode[wire.AuthorizeRequest],
 			wire.AuthorizeRequest{Client: "c", Account: "a", Scopes: []string{"x", "y"}}},
-		{"grant.exchange", `{"params":{"code":"z","scope":["a","b"]}}`, decode[wire.ExchangeRequest],
-			wire.ExchangeRequest{Params: wire.Params{
+		{"grant.exchange", `{"params":{"code":"z","scope":["a","b"]},"redirect_uri":"https://s.example/cb"}`, decode[wire.ExchangeRequest],
+			wire.ExchangeRequest{RedirectURI: "https://s.example/cb", Params: wire.Params{
 				"code": {wire.NewSecret("z")}, "scope": {wire.NewSecret("a"), wire.NewSecret("b")},
 			}}},
 		{"grant.import", `{"client":"c","account":"a","refresh_token":"r","expires_at":"2026-01-02T04:04:05+01:00"}`,

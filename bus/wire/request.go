@@ -104,6 +104,13 @@ func (r AuthorizeRequest) Core(tenant string) core.AuthorizeRequest {
 // ExchangeRequest brings the redirect that a service got at its own callback: grant.exchange.
 type ExchangeRequest struct {
 	Params Params `json:"params"`
+	// RedirectURI is where the redirect arrived; empty: not said.
+	RedirectURI string `json:"redirect_uri,omitempty"`
+}
+
+// Core returns the request for a tenant.
+func (r ExchangeRequest) Core(tenant string) core.ExchangeRequest {
+	return core.ExchangeRequest{Tenant: tenant, Params: r.Params.Values(), RedirectURI: r.RedirectURI}
 }
 
 // LogValue keeps the code and the state out of logs.

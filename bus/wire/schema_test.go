@@ -70,7 +70,7 @@ func messages(t *testing.T) map[string]any {
 		"token_revoke_request": wire.TokenRevokeRequest{Selector: sel, Reason: "r"},
 		"grant_authorize_request": wire.AuthorizeRequest{Client: "c", Account: "a", Scopes: []string{"x"},
 			ReturnTo: "https://r.example", RedirectURI: "https://s.example"},
-		"grant_exchange_request": wire.ExchangeRequest{Params: wire.NewParams(map[string][]string{"code": {"x"}, "s": {"a", "b"}})},
+		"grant_exchange_request": wire.ExchangeRequest{RedirectURI: "https://s.example", Params: wire.NewParams(map[string][]string{"code": {"x"}, "s": {"a", "b"}})},
 		"grant_import_request": wire.ImportRequest{Client: "c", Account: "a", RefreshToken: wire.NewSecret("r"),
 			AccessToken: wire.NewSecret("at"), ExpiresAt: wire.Time{Time: whole}, APIBaseURL: "https://api.example/", Replace: true},
 		"grant_list_request": wire.ListRequest{Client: "c", Vendor: "v", State: core.Active, Limit: 5, Cursor: "g"},

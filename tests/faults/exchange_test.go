@@ -24,9 +24,9 @@ func exchangeGoesWrong(w *world) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_, ofAgain = w.manager.Exchange(w.t.Context(), tenant, again.params)
+			_, ofAgain = w.manager.Exchange(w.t.Context(), core.ExchangeRequest{Tenant: tenant, Params: again.params})
 		}()
-		_, ofFirst = w.manager.Exchange(w.t.Context(), tenant, first.params)
+		_, ofFirst = w.manager.Exchange(w.t.Context(), core.ExchangeRequest{Tenant: tenant, Params: first.params})
 		<-done
 	})
 	w.wantFate(2)
@@ -79,7 +79,7 @@ func (w *world) wantExchange(r redirect, err error) {
 		}
 		w.seen.search(w.t, "the error", errorText(err))
 	}
-	if _, err := w.manager.Exchange(w.t.Context(), tenant, r.params); !errors.Is(err, core.InvalidRequest) {
+	if _, err := w.manager.Exchange(w.t.Context(), core.ExchangeRequest{Tenant: tenant, Params: r.params}); !errors.Is(err, core.InvalidRequest) {
 		w.t.Errorf("brought again, the redirect is answered with %v", err)
 	}
 	if got, want := w.presentations(core.NewSecret(r.params["code"][0])), w.once(); got != want {
