@@ -108,6 +108,39 @@ func TestCallbackIsRefusedInAnotherBrowserAtAnotherClientAndWithAnotherState(t *
 	})
 }
 
+func TestStateEndsTenMinutesAfterItsVisit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		link := w.authorize().ConnectURL
+		time.Sleep(9 * time.Minute)
+		early, late := w.visit(link), w.visit(link)
+		own, err := w.m.Authorize(t.Context(), core.AuthorizeRequest{Tenant: tenant, Client: main, Account: "alice@example.com", RedirectURI: "https://svc.example/cb"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10*time.Minute - time.Second)
+		denied := answerTo(t, early.RedirectURL, "")
+		denied.Set("error", "access_denied") // so that the ticket stays
+		r, err := w.m.Callback(t.Context(), core.CallbackAnswer{Client: main, Cookie: early.Cookie, Params: denied})
+		if err != nil || r.Status != "access_denied" {
+			t.Errorf("just before: %+v %v", r, err)
+		}
+		time.Sleep(time.Second)
+		if r, err := w.m.Callback(t.Context(), core.CallbackAnswer{Client: main, Cookie: late.Cookie, Params: answerTo(t, late.RedirectURL, "code")}); !errors.Is(err, core.InvalidRequest) {
+			t.Errorf("ten minutes after its visit: %+v %v", r, err)
+		}
+		if g, err := w.m.Exchange(t.Context(), core.ExchangeRequest{Tenant: tenant, Params: answerTo(t, own.AuthorizationURL, "code")}); !errors.Is(err, core.InvalidRequest) {
+			t.Errorf("ten minutes after the service's request: %+v %v", g, err)
+		}
+		w.vendor.set(func(v *vendor) {
+			if n := v.calls[core.AuthorizationCode]; n != 0 {
+				t.Errorf("%d codes were sent to the vendor", n)
+			}
+		})
+	})
+}
+
 func TestDenialLeavesAnActiveGrantActive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
