@@ -28,7 +28,8 @@ type Config struct {
 	// Dial replaces the dialer, and with it the refusal of addresses that are not public. It is for tests that let
 	// a server of their own stand for a vendor's host. nil: the guarded dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// TLS replaces the TLS configuration, for tests. nil: TLS 1.2 or later and the system's roots.
+	// TLS is for an adapter whose vendor is known to speak 1.3, which says so by MinVersion, and for tests. Nothing older than
+	// 1.2 is spoken, whatever it says. nil: TLS 1.2 or later and the system's roots.
 	TLS *tls.Config
 }
 

@@ -9,8 +9,10 @@
 //   - A failure is a [*core.VendorError] whose outcome is exact: [core.NotSent] only while no connection was handed
 //     the request, [core.Refused] only for a 4xx or 503 that was read to its end, [core.Unknown] for all else.
 //   - A redirect is not followed: client secret and refresh token go to the URL that was asked for and nowhere else.
-//   - A host name that resolves to a private, loopback or link-local address is not called, unless it is itself
-//     loopback by name.
+//   - No address that is private, loopback, link-local or otherwise not public is connected to, unless the host is loopback
+//     by name, and then no other. The address is looked at after the name was resolved, as it is dialled. Through
+//     the operator's proxy (HTTPS_PROXY) it is the proxy that resolves a name and has to refuse.
+//   - TLS is 1.2 or later, and the certificate's name the host's.
 //   - An answer is at most 1 MiB, uncompressed; a call ends with its context and after ten seconds at the latest.
 //   - No token, code, secret or text of the vendor is in an error or a span, and the vendor is sent no trace context.
 //

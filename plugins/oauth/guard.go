@@ -62,24 +62,38 @@ func public(addr netip.Addr) bool {
 	if !addr.IsGlobalUnicast() || addr.IsPrivate() {
 		return false
 	}
-	for _, reserved := range []netip.Prefix{
-		netip.MustParsePrefix("0.0.0.0/8"),
-		netip.MustParsePrefix("100.64.0.0/10"), // shared address space of carriers
-		netip.MustParsePrefix("192.0.0.0/24"),
-		netip.MustParsePrefix("198.18.0.0/15"),
-		netip.MustParsePrefix("240.0.0.0/4"),
-		// These hold an IPv4 address, which may be a private one.
-		netip.MustParsePrefix("64:ff9b::/96"),
-		netip.MustParsePrefix("64:ff9b:1::/48"),
-		netip.MustParsePrefix("2002::/16"),
-		netip.MustParsePrefix("::/96"),
-		netip.MustParsePrefix("fec0::/10"), // site-local, before fc00::/7
-	} {
+	for _, reserved := range notPublic {
 		if reserved.Contains(addr) {
 			return false
 		}
 	}
 	return true
+}
+
+// notPublic are the ranges set apart that Go's own predicates do not know.
+var notPublic = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),    // shared address space of carriers
+	netip.MustParsePrefix("168.63.129.16/32"), // Azure's services for its machines, such as their metadata
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.0.2.0/24"), // for documents, as the next two
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("192.88.99.0/24"), // relays of 6to4
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	// These hold an IPv4 address, which may be a private one.
+	netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("2001::/23"), // Teredo among them
+	netip.MustParsePrefix("::/96"),
+	netip.MustParsePrefix("::ffff:0:0:0/96"),
+	netip.MustParsePrefix("100::/64"),      // where packets are thrown away
+	netip.MustParsePrefix("2001:db8::/32"), // for documents, as the next
+	netip.MustParsePrefix("3fff::/20"),
+	netip.MustParsePrefix("5f00::/16"), // segment routing
+	netip.MustParsePrefix("fec0::/10"), // site-local, before fc00::/7
 }
 
 func hostPort(u *url.URL) string {

@@ -21,7 +21,13 @@ func TestPublicAddresses(t *testing.T) {
 		"169.254.169.254": false, "fe80::1": false, "fc00::1": false, "fec0::1": false, "100.64.0.1": false,
 		"0.0.0.0": false, "0.1.2.3": false, "::": false, "224.0.0.1": false, "ff02::1": false, "255.255.255.255": false,
 		"240.0.0.1": false, "198.18.0.1": false, "192.0.0.170": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false,
-		"::ffff:127.0.0.1": false, "::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "::127.0.0.1": false,
+		"192.0.2.1": false, "198.51.100.1": false, "203.0.113.1": false, "192.88.99.1": false, "168.63.129.16": false,
+		"100.100.100.200": false, "fd00:ec2::254": false, "192.0.0.192": false, "169.254.170.2": false, "168.63.129.17": true,
+		"64:ff9b::a9fe:a9fe": false, "64:ff9b::808:808": false, "64:ff9b:1::a00:1": false, "2002:a9fe:a9fe::": false,
+		"2001:0:7f00:1::1": false, "2001:db8::1": false, "3fff::1": false, "100::1": false, "::ffff:0:127.0.0.1": false,
+		"5f00::1": false, "fe80::1%eth0": false, "2606:4700::1%eth0": true, "2a00:1450:4001::1": true,
+		"::ffff:169.254.169.254": false,
+		"::ffff:127.0.0.1":       false, "::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "::127.0.0.1": false,
 	} {
 		if got := public(netip.MustParseAddr(address).Unmap()); got != want {
 			t.Errorf("%s: %v", address, got)
@@ -42,18 +48,64 @@ func TestDialPolicyOfALoopbackHostAllowsLoopbackOnly(t *testing.T) {
 
 // A name under the vendor's domain that resolves to a private address, as after DNS rebinding, is not dialled.
 func TestTokenNotSentToANameThatResolvesToAPrivateAddress(t *testing.T) {
-	for _, address := range [][4]byte{{127, 0, 0, 1}, {10, 1, 2, 3}, {169, 254, 169, 254}} {
-		client := NewClient(Config{Dial: guardedDialer{resolver: resolvesTo(t, address)}.dial})
+	for _, address := range []string{
+		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.100.100.200", "168.63.129.16", "0.0.0.0", "224.0.0.1",
+		"255.255.255.255", "::", "::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1",
+		"64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:0:a00:1::",
+	} {
+		client := NewClient(Config{Dial: guardedDialer{resolver: resolvesTo(t, []netip.Addr{netip.MustParseAddr(address)})}.dial})
 		_, err := client.Token(t.Context(), Endpoint{TokenURL: "https://api.na1.vendor.example/token"}, core.TokenRequest{})
 		var got *core.VendorError
 		if !errors.As(err, &got) || got.Outcome != core.NotSent || got.Code != core.CodeHostRefused {
-			t.Errorf("%v: %v", address, err)
+			t.Errorf("%s: %v", address, err)
 		}
 	}
 }
 
-// resolvesTo returns a resolver that answers every question with the address.
-func resolvesTo(t *testing.T, address [4]byte) *net.Resolver {
+// TestPrivateAddressBesideAPublicOneIsNotDialled has names resolve to both, in either order and to another one each time:
+// what is asked for once and dialled later could be this machine.
+func TestPrivateAddressBesideAPublicOneIsNotDialled(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	reached := make(chan struct{}, 1)
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			_ = conn.Close()
+			reached <- struct{}{}
+		}
+	}()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, private := netip.MustParseAddr("2606:4700::1111"), netip.MustParseAddr("127.0.0.1")
+	for name, answers := range map[string][][]netip.Addr{
+		"both":                  {{public, private}},
+		"both, private first":   {{private, public}},
+		"public, then private":  {{public}, {private}},
+		"private, then public":  {{private}, {public}},
+		"private in both forms": {{private, netip.MustParseAddr("::1"), netip.MustParseAddr("::ffff:127.0.0.1")}},
+	} {
+		client := NewClient(Config{Timeout: 300 * time.Millisecond, Dial: guardedDialer{resolver: resolvesTo(t, answers...)}.dial})
+		for range 4 {
+			e := Endpoint{TokenURL: "https://api.na1.vendor.example:" + port + "/token"}
+			if _, err := client.Token(t.Context(), e, core.TokenRequest{}); core.AsVendorError(err).Outcome != core.NotSent {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		select {
+		case <-reached:
+			t.Fatalf("%s: this machine was dialled", name)
+		default:
+		}
+	}
+}
+
+// resolvesTo returns a resolver that answers each question with the next list of addresses, and after the last with the first.
+func resolvesTo(t *testing.T, answers ...[]netip.Addr) *net.Resolver {
 	t.Helper()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -64,12 +116,12 @@ func resolvesTo(t *testing.T, address [4]byte) *net.Resolver {
 	go func() {
 		defer close(done)
 		buf := make([]byte, 512)
-		for {
+		for asked := 0; ; asked++ {
 			n, from, err := server.ReadFrom(buf)
 			if err != nil {
 				return
 			}
-			if answer, err := dnsAnswer(buf[:n], address); err == nil {
+			if answer, err := dnsAnswer(buf[:n], answers[asked%len(answers)]); err == nil {
 				_, _ = server.WriteTo(answer, from)
 			}
 		}
@@ -79,17 +131,25 @@ func resolvesTo(t *testing.T, address [4]byte) *net.Resolver {
 	}}
 }
 
-func dnsAnswer(question []byte, address [4]byte) ([]byte, error) {
+func dnsAnswer(question []byte, addresses []netip.Addr) ([]byte, error) {
 	var m dnsmessage.Message
 	if err := m.Unpack(question); err != nil {
 		return nil, err
 	}
 	m.Response, m.Additionals = true, nil
-	if m.Questions[0].Type == dnsmessage.TypeA {
-		m.Answers = []dnsmessage.Resource{{
-			Header: dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET},
-			Body:   &dnsmessage.AResource{A: address},
-		}}
+	asked := m.Questions[0]
+	for _, address := range addresses {
+		var body dnsmessage.ResourceBody
+		switch {
+		case asked.Type == dnsmessage.TypeA && address.Is4():
+			body = &dnsmessage.AResource{A: address.As4()}
+		case asked.Type == dnsmessage.TypeAAAA && !address.Is4():
+			body = &dnsmessage.AAAAResource{AAAA: address.As16()}
+		default:
+			continue
+		}
+		header := dnsmessage.ResourceHeader{Name: asked.Name, Type: asked.Type, Class: dnsmessage.ClassINET}
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: body})
 	}
 	return m.Pack()
 }

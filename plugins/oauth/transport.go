@@ -45,11 +45,12 @@ func baseTransport(cfg Config) *http.Transport {
 	if dial == nil {
 		dial = guardedDialer{}.dial
 	}
-	tlsConfig := cfg.TLS
-	if tlsConfig == nil {
-		// Not 1.3: eSignGlobal speaks 1.2 only.
-		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	tlsConfig := &tls.Config{}
+	if cfg.TLS != nil {
+		tlsConfig = cfg.TLS.Clone()
 	}
+	// Not 1.3 for all: eSignGlobal speaks 1.2 only.
+	tlsConfig.MinVersion = max(tlsConfig.MinVersion, tls.VersionTLS12)
 	// HTTP/1.1 alone: HTTP/2 shares connections and repeats a request that the server says it did not process.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
