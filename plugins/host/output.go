@@ -24,7 +24,8 @@ const (
 	maxLastLine   = 300      // runes of the line that an error quotes
 	linesASecond  = 100
 	linesAtOnce   = 500
-	bytesASecond  = 4 << 20
+	bytesASecond  = 2 << 20
+	lineCost      = 100 // bytes that a line counts for, besides its own
 	bytesAtOnce   = 16 << 20
 )
 
@@ -261,7 +262,7 @@ type lineWriter struct {
 // Write never fails.
 func (w *lineWriter) Write(b []byte) (int, error) {
 	n := len(b)
-	w.slow(n)
+	w.slow(n + lineCost*bytes.Count(b, []byte("\n")))
 	for len(b) > 0 {
 		part, rest, ended := bytes.Cut(b, []byte("\n"))
 		room := maxLine - len(w.line)
