@@ -34,30 +34,30 @@ func writeForever(w io.Writer, text string) {
 	}
 }
 
-func floods() []Attack {
-	flood := func(vendor, does, text string) Attack {
-		return Attack{Vendor: vendor, Does: does, before: func() { go writeForever(rawStderr, text) }}
-	}
-	bomb := `{"@message":1,"@level":{},"@timestamp":[],"a":` + strings.Repeat(`{"a":[`, 500) + strings.Repeat("]}", 500) + "}\n"
+// flood is an attack that begins with the first call and does not end.
+func flood(vendor, does string, begin func()) Attack {
 	var once sync.Once
+	return Attack{Vendor: vendor, Does: does, token: func(_ context.Context, r core.TokenRequest) (core.TokenResponse, error) {
+		once.Do(begin)
+		return answer(r), nil
+	}}
+}
+
+func floods() []Attack {
+	errors := func(text string) func() { return func() { go writeForever(rawStderr, text) } }
+	bomb := `{"@message":1,"@level":{},"@timestamp":[],"a":` + strings.Repeat(`{"a":[`, 500) + strings.Repeat("]}", 500) + "}\n"
 	return []Attack{
-		flood("floodline", "writes one line without end to standard error", "x"),
-		flood("floodlines", "writes short lines to standard error, as fast as they are read", "x\n"),
-		flood("floodjson", "writes records with values of the wrong types", `{"@message":1}`+"\n"+bomb),
-		flood("floodpanic", "writes what looks like a crash, again and again", "panic: "+VendorsWords+"\ngoroutine 1 [running]:\n"),
-		{Vendor: "floodbinary", Does: "writes random bytes to standard error", before: func() {
+		flood("floodline", "writes one line without end to standard error", errors("x")),
+		flood("floodlines", "writes short lines to standard error, as fast as they are read", errors("x\n")),
+		flood("floodjson", "writes records with values of the wrong types", errors(`{"@message":1}`+"\n"+bomb)),
+		flood("floodpanic", "writes what looks like a crash, again and again", errors("panic: "+VendorsWords+"\ngoroutine 1 [running]:\n")),
+		flood("floodbinary", "writes random bytes to standard error", func() {
 			go func() { _, _ = io.Copy(rawStderr, rand.Reader) }()
-		}},
-		{
-			Vendor: "floodstdout", Does: "writes to both of its standard outputs without end",
-			token: func(_ context.Context, r core.TokenRequest) (core.TokenResponse, error) {
-				once.Do(func() {
-					go writeForever(rawStdout, "1|1|unix|x\n")
-					go writeForever(os.Stdout, "x\n")
-				})
-				return answer(r), nil
-			},
-		},
+		}),
+		flood("floodstdout", "writes to both of its standard outputs without end", func() {
+			go writeForever(rawStdout, "1|1|unix|x\n")
+			go writeForever(os.Stdout, "x\n")
+		}),
 	}
 }
 
