@@ -49,6 +49,16 @@ func fullEvent() core.Event {
 	}
 }
 
+func fullEntry() wire.AuditEntry {
+	at := whole
+	return wire.AuditEntry{
+		ID: "1", Time: whole, Action: wire.AuditAction(wire.TokenGet), Outcome: string(core.TemporarilyUnavailable), Reason: "r",
+		By:     wire.AuditActor{Kind: wire.ActorService, Tenant: "default", Service: "billing", Account: "ESIGND_default_billing", User: "U"},
+		Tenant: "default", Client: "c", Vendor: "adobesign", Account: "a", Grant: "g_1", Generation: 3,
+		Token: "0af7651916cd43dd8448eb211c80319c", TraceID: "0af7651916cd43dd8448eb211c80319c", Replica: "x", Since: &at, Refused: 2,
+	}
+}
+
 // messages has, for each schema, an example in which every field is set.
 func messages(t *testing.T) map[string]any {
 	t.Helper()
@@ -84,8 +94,11 @@ func messages(t *testing.T) map[string]any {
 		"created_account": wire.CreatedAccount{Grant: grant, AccountID: "1"},
 		"error": wire.ErrorOf(&core.Error{Code: core.ReauthorizationRequired, Description: "d", Reason: "r",
 			RetryAfter: time.Second, ConnectURL: "https://c.example"}),
-		"event":      event,
-		"event_data": event.Data,
+		"audit":       wire.Audit{Entries: []wire.AuditEntry{fullEntry()}},
+		"audit_entry": fullEntry(),
+		"audit_actor": fullEntry().By,
+		"event":       event,
+		"event_data":  event.Data,
 	}
 }
 
@@ -100,10 +113,11 @@ func emptiest() map[string]any {
 		"grant_list_request":      wire.ListRequest{},
 		"token": wire.TokenOf(core.Token{AccessToken: core.NewSecret("a"), ExpiresAt: whole, ExpiresIn: time.Second,
 			Generation: 1}),
-		"grant":      wire.GrantOf(core.GrantInfo{State: core.Pending}),
-		"grant_page": wire.GrantPageOf(nil, ""),
-		"error":      wire.ErrorOf(&core.Error{Code: core.ServerError}),
-		"event_data": wire.EventData{},
+		"grant":       wire.GrantOf(core.GrantInfo{State: core.Pending}),
+		"grant_page":  wire.GrantPageOf(nil, ""),
+		"error":       wire.ErrorOf(&core.Error{Code: core.ServerError}),
+		"event_data":  wire.EventData{},
+		"audit_entry": wire.AuditEntry{ID: "1", Time: whole, Action: wire.AuditResumed, By: wire.AuditActor{Kind: wire.ActorEsignd}, Outcome: wire.AuditOK},
 	}
 }
 
