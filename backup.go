@@ -40,7 +40,7 @@ func Backup(ctx context.Context, cfg Config, w io.Writer, log *slog.Logger) (bus
 func writeBackup(ctx context.Context, c bus.Config, w io.Writer) error {
 	err := bus.BackupStopped(ctx, c, w)
 	if errors.Is(err, bus.ErrInUse) {
-		return control.Copy(ctx, c.DataDir, pathBackup, w)
+		return control.Copy(ctx, c.DataDir, pathBackup, nothing{}, w)
 	}
 	return err
 }

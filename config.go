@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/esignd/esignd/bus"
 	"github.com/esignd/esignd/core"
 )
 
@@ -24,6 +26,7 @@ type Config struct {
 	Plugins Plugins `koanf:"plugins"`
 	Clients []Client
 	Keys    Keys
+	Audit   Audit
 	Log     Log
 
 	// Version is shown by the console, in telemetry and in NATS discovery: a semantic version, by default that of this
@@ -39,8 +42,15 @@ type NATS struct {
 	Services    []Service `koanf:"-"` // those that may connect, with AuthServices
 	Prefix      string    // of every subject
 	Replicas    int
+	Quota       Quota
 	Credentials string // path, for an external server
 	TLS         TLS    // of the embedded server, or of our connections to an external one
+}
+
+// Quota bounds what one caller may ask of this daemon: a service of NATS.Services, else all who ask for a tenant.
+type Quota struct {
+	PerSecond  int `koanf:"per_second"` // requests, on average; as many at once
+	Concurrent int // that are being worked on; what is answered from memory does not count
 }
 
 // TLS names PEM files: a certificate of ours with its key, and the authorities of whoever is at the other end. They are
@@ -145,6 +155,13 @@ type Keys struct {
 	Wrap   core.Secret `koanf:"-"`
 }
 
+// Audit says whether each act is kept in the stream ESIGN_AUDIT, and how much of it.
+type Audit struct {
+	Enabled  bool
+	MaxAge   time.Duration `koanf:"max_age"`   // whole hours
+	MaxBytes int64         `koanf:"max_bytes"` // 0: no bound
+}
+
 // Log says how the daemon logs, on standard error.
 type Log struct {
 	Level  string
@@ -165,6 +182,15 @@ func (c Config) withDefaults() Config {
 	fill(&c.NATS.Prefix, "esign")
 	if c.NATS.Replicas == 0 {
 		c.NATS.Replicas = 1
+	}
+	if c.NATS.Quota.PerSecond == 0 {
+		c.NATS.Quota.PerSecond = bus.DefaultPerSecond
+	}
+	if c.NATS.Quota.Concurrent == 0 {
+		c.NATS.Quota.Concurrent = bus.DefaultConcurrent
+	}
+	if c.Audit.MaxAge == 0 {
+		c.Audit.MaxAge = bus.DefaultAuditAge
 	}
 	fill(&c.HTTP.Listen, "127.0.0.1:8080")
 	fill(&c.HTTP.Admin, "127.0.0.1:8081")

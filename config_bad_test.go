@@ -23,13 +23,13 @@ var badConfigs = []struct{ name, text, want string }{
 	{"tabs", "nats:\n\tauth: none\n", `  not YAML: line 2: found character that cannot start any token; if it is a tab, indent by spaces`},
 	{"twice", good + "data_dir: e\n", `  not YAML: line 3: mapping key "data_dir" already defined at line 1`},
 	{"secret that looks like an alias", good + clients("client_secret: *CANARY"), `  not YAML: an alias has no anchor; a value that begins with * stands in quotes`},
-	{"numbers as names", good + "1: x\n", `  1 (line 3): there is no such setting; there are clients, data_dir, http, keys, log, nats, plugins`},
+	{"numbers as names", good + "1: x\n", `  1 (line 3): there is no such setting; there are audit, clients, data_dir, http, keys, log, nats, plugins`},
 
 	{"unknown at the top", good + "client: []\n", `  client (line 3): there is no such setting; did you mean clients?`},
-	{"unknown and far from all", good + "kubernetes: true\n", `  kubernetes (line 3): there is no such setting; there are clients, data_dir, http, keys, log, nats, plugins`},
+	{"unknown and far from all", good + "kubernetes: true\n", `  kubernetes (line 3): there is no such setting; there are audit, clients, data_dir, http, keys, log, nats, plugins`},
 	{"of another section", good + "public_url: https://a.example\n", `  public_url (line 3): there is no such setting; did you mean http.public_url?`},
 	{"of two other sections", good + "listen: 127.0.0.1:1\n", `  listen (line 3): there is no such setting; did you mean http.listen or nats.listen?`},
-	{"unknown in nats", "data_dir: d\nnats: {auth: none, adress: x}\n", `  nats.adress (line 2): there is no such setting; there are auth, credentials, listen, prefix, replicas, tls, url`}, //nolint:misspell // the mistake is what is tested
+	{"unknown in nats", "data_dir: d\nnats: {auth: none, adress: x}\n", `  nats.adress (line 2): there is no such setting; there are auth, credentials, listen, prefix, quota, replicas, tls, url`}, //nolint:misspell // the mistake is what is tested
 	{"unknown in nats.tls", "data_dir: d\nnats: {auth: none, tls: {crt: x}}\n", `  nats.tls.crt (line 2): there is no such setting; did you mean cert?`},
 	{"unknown in nats.auth", "data_dir: d\nnats: {auth: {users: []}}\n", `  nats.auth.services (line 2): is missing
   nats.auth.users (line 2): there is no such setting; there are services`},

@@ -1,5 +1,10 @@
 package esignd
 
+import (
+	"strconv"
+	"time"
+)
+
 // document returns c as its file would say it, for the schema. What is empty is left out, and a secret is there or not.
 func (c Config) document() map[string]any {
 	clients := make([]any, len(c.Clients))
@@ -14,8 +19,8 @@ func (c Config) document() map[string]any {
 		"data_dir": c.DataDir,
 		"nats": filled(map[string]any{
 			"url": string(c.NATS.URL), "listen": c.NATS.Listen, "auth": c.NATS.auth(), "prefix": c.NATS.Prefix,
-			"replicas": c.NATS.Replicas, "credentials": c.NATS.Credentials,
-			"tls": c.NATS.TLS.document(),
+			"replicas": c.NATS.Replicas, "quota": map[string]any{"per_second": c.NATS.Quota.PerSecond, "concurrent": c.NATS.Quota.Concurrent},
+			"credentials": c.NATS.Credentials, "tls": c.NATS.TLS.document(),
 		}),
 		"http": filled(map[string]any{
 			"listen": c.HTTP.Listen, "admin": c.HTTP.Admin, "public_url": c.HTTP.PublicURL, "return_to": list(c.HTTP.ReturnTo),
@@ -25,12 +30,23 @@ func (c Config) document() map[string]any {
 		"plugins": filled(map[string]any{"dir": c.Plugins.Dir, "sha256": pins}),
 		"clients": clients,
 		"keys":    filled(map[string]any{"keyset": c.Keys.Keyset, "wrap": given(!c.Keys.Wrap.IsZero())}),
-		"log":     filled(map[string]any{"level": c.Log.Level, "format": c.Log.Format}),
+		"audit": map[string]any{
+			"enabled": c.Audit.Enabled, "max_age": hours(c.Audit.MaxAge), "max_bytes": c.Audit.MaxBytes,
+		},
+		"log": filled(map[string]any{"level": c.Log.Level, "format": c.Log.Format}),
 	})
 }
 
 func (t TLS) document() map[string]any {
 	return filled(map[string]any{"ca": t.CA, "cert": t.Cert, "key": t.Key})
+}
+
+// hours writes a time as its setting does; one that is not of whole hours does not pass for one.
+func hours(d time.Duration) string {
+	if d%time.Hour != 0 {
+		return d.String()
+	}
+	return strconv.FormatInt(int64(d/time.Hour), 10) + "h"
 }
 
 func (c Client) document() map[string]any {

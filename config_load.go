@@ -18,7 +18,7 @@ import (
 var overridable = [...]string{
 	"data_dir", "nats.url", "nats.listen", "nats.auth", "nats.prefix", "nats.replicas", "nats.credentials", "nats.tls.ca",
 	"nats.tls.cert", "nats.tls.key", "http.listen", "http.admin", "http.public_url", "http.admin_url", "http.tls.ca", "http.tls.cert", "http.tls.key", "plugins.dir", "keys.keyset",
-	"log.level", "log.format",
+	"log.level", "log.format", "nats.quota.per_second", "nats.quota.concurrent", "audit.enabled", "audit.max_age", "audit.max_bytes",
 }
 
 // variableOf returns the name of the variable that overrides a setting.
@@ -189,11 +189,23 @@ func (s *source) override(raw map[string]any, env map[string]string) {
 			m, name = next, rest
 		}
 		s.overridden[path] = variableOf(path)
-		m[name] = value
-		if n, err := strconv.Atoi(value); err == nil && path == "nats.replicas" {
-			m[name] = n
+		m[name] = scalar(path, value)
+	}
+}
+
+// scalar returns the value of a variable as YAML would read it for its setting.
+func scalar(path, value string) any {
+	switch path {
+	case "nats.replicas", "nats.quota.per_second", "nats.quota.concurrent", "audit.max_bytes":
+		if n, err := strconv.Atoi(value); err == nil {
+			return n
+		}
+	case "audit.enabled":
+		if b, err := strconv.ParseBool(value); err == nil {
+			return b
 		}
 	}
+	return value
 }
 
 // where says in a word or two where a setting was said, and its line: 0 where that is not known. For a setting that is

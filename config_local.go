@@ -17,14 +17,14 @@ func LoadDataDir(path string, environ []string) (string, error) {
 	return cfg.DataDir, err
 }
 
-// LoadStoreConfig reads what a configuration says of data_dir, NATS and keys, and nothing else: for Backup and Restore,
+// LoadStoreConfig reads what a configuration says of data_dir, NATS, keys and audit, and nothing else: for Backup and Restore,
 // which need no secret of a client.
 func LoadStoreConfig(path string, environ []string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
-	cfg, err := parseConfig(text, environ, "data_dir", "nats", "keys")
+	cfg, err := parseConfig(text, environ, "data_dir", "nats", "keys", "audit")
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration %s:\n%w", path, err)
 	}

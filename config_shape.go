@@ -32,6 +32,8 @@ func patternWords(pattern string) string {
 		return "takes lower-case letters and digits, such as adobesign; the plugin's file is esignd-plugin-<vendor>"
 	case `^[^\x00-\x1f\x7f]{1,256}$`:
 		return "takes a name as it stands in a certificate, such as CN=billing, and at most 256 characters"
+	case `^[1-9][0-9]{0,5}h$`:
+		return "takes hours, such as 8760h for a year"
 	case `^[0-9a-fA-F]{64}$`:
 		return "takes 64 hexadecimal digits; `sha256sum` of the plugin's file prints them"
 	case `^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`:

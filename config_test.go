@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -59,7 +60,8 @@ var equalSecrets = cmp.Comparer(core.Secret.Equal)
 func TestLoadConfigReadsEverySetting(t *testing.T) {
 	want := esignd.Config{
 		DataDir: "/var/lib/esignd",
-		NATS:    esignd.NATS{Listen: "127.0.0.1:4222", Auth: esignd.AuthNone, Prefix: "esign", Replicas: 1},
+		NATS:    esignd.NATS{Listen: "127.0.0.1:4222", Auth: esignd.AuthNone, Prefix: "esign", Replicas: 1, Quota: esignd.Quota{PerSecond: 10_000, Concurrent: 2_500}},
+		Audit:   esignd.Audit{MaxAge: 365 * 24 * time.Hour},
 		HTTP: esignd.HTTP{
 			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8081", PublicURL: "http://127.0.0.1:8080",
 			ReturnTo: []string{"https://app.example.com/connected"}, AdminURL: "http://127.0.0.1:8081",
@@ -190,13 +192,17 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 		"ESIGND_HTTP_PUBLIC_URL=https://esign.example.com/x", "ESIGND_HTTP_ADMIN_URL=https://admin.example.com", "ESIGND_PLUGINS_DIR=/plugins", "ESIGND_KEYS_KEYSET=/keyset",
 		"ESIGND_HTTP_TLS_CA=/http/ca", "ESIGND_HTTP_TLS_CERT=/http/cert", "ESIGND_HTTP_TLS_KEY=/http/key",
 		"ESIGND_LOG_LEVEL=debug", "ESIGND_LOG_FORMAT=text", "ESIGND_NATS_AUTH=", "ESIGND_SERVICE_HOST=10.0.0.1",
+		"ESIGND_NATS_QUOTA_PER_SECOND=7", "ESIGND_NATS_QUOTA_CONCURRENT=8",
+		"ESIGND_AUDIT_ENABLED=true", "ESIGND_AUDIT_MAX_AGE=48h", "ESIGND_AUDIT_MAX_BYTES=1000000",
 	)
 	want := loadFull(t)
 	want.DataDir = "/data"
 	want.NATS = esignd.NATS{
 		URL: "nats://a:4222,nats://b:4222", Listen: "127.0.0.1:1", Auth: esignd.AuthNone, Prefix: "acme.esign", Replicas: 3,
 		Credentials: "/creds", TLS: esignd.TLS{CA: "/ca", Cert: "/cert", Key: "/key"},
+		Quota: esignd.Quota{PerSecond: 7, Concurrent: 8},
 	}
+	want.Audit = esignd.Audit{Enabled: true, MaxAge: 48 * time.Hour, MaxBytes: 1_000_000}
 	want.HTTP.Listen, want.HTTP.Admin, want.HTTP.PublicURL = "0.0.0.0:80", "127.0.0.1:2", "https://esign.example.com/x"
 	want.HTTP.TLS = esignd.TLS{CA: "/http/ca", Cert: "/http/cert", Key: "/http/key"}
 	want.HTTP.AdminURL = "https://admin.example.com"
@@ -336,7 +342,9 @@ func TestValidateChecksAConfigMadeInGo(t *testing.T) {
 }
 
 func TestCallbackThatVendorsShareIsSeen(t *testing.T) {
-	at := func(vendor string, uris ...string) esignd.Client { return esignd.Client{Vendor: vendor, RedirectURIs: uris} }
+	at := func(vendor string, uris ...string) esignd.Client {
+		return esignd.Client{Vendor: vendor, RedirectURIs: uris}
+	}
 	cfg := esignd.Config{Clients: []esignd.Client{at("a", "https://x/1", "https://x/2"), at("a", "https://x/1"), at("b", "https://x/2", "https://x/3")}}
 	if got := esignd.SharedCallbacks(cfg); !slices.Equal(got, []string{"https://x/2"}) {
 		t.Errorf("got %v", got)

@@ -139,8 +139,9 @@ func (c Config) bus(log *slog.Logger) bus.Config {
 		DataDir: c.DataDir, URL: string(c.NATS.URL), Listen: c.NATS.Listen,
 		Auth:   bus.Auth{None: c.NATS.Auth == AuthNone, Callers: c.NATS.Callers()},
 		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, Credentials: c.NATS.Credentials,
-		TLS:  tlsfiles.Files(c.NATS.TLS),
-		Keys: bus.Keys{Keyset: c.Keys.Keyset, Wrap: c.Keys.Wrap}, Logger: log,
+		TLS:   tlsfiles.Files(c.NATS.TLS),
+		Keys:  bus.Keys{Keyset: c.Keys.Keyset, Wrap: c.Keys.Wrap},
+		Audit: bus.AuditConfig{Enabled: c.Audit.Enabled, MaxAge: c.Audit.MaxAge, MaxBytes: c.Audit.MaxBytes}, Logger: log,
 	}
 }
 
@@ -168,7 +169,7 @@ func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, mp metric.MeterP
 func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, mp metric.MeterProvider, b *bus.Bus, set *host.Set) (*core.Manager, error) {
 	m, err := core.New(core.Config{
 		Clients: cfg.coreClients(), Adapters: set, Store: b.Store(), Publisher: b.Publisher(), Timers: b.Timers(), Spool: b.Spool(),
-		PublicURL: cfg.HTTP.PublicURL, ReturnTo: cfg.HTTP.ReturnTo, Owner: b.Owner, Logger: log, TracerProvider: tp, MeterProvider: mp,
+		PublicURL: cfg.HTTP.PublicURL, ReturnTo: cfg.HTTP.ReturnTo, Owner: b.Owner, Refreshed: b.Audit().Refreshed, Logger: log, TracerProvider: tp, MeterProvider: mp,
 	})
 	if err != nil {
 		return nil, err
@@ -184,6 +185,7 @@ func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerP
 func newService(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, mp metric.MeterProvider, b *bus.Bus, m *core.Manager) (*bus.Service, error) {
 	s, err := bus.NewService(bus.ServiceConfig{
 		Conn: b.Conn, Manager: m, Prefix: b.Prefix(), Version: cfg.Version, Logger: log, TracerProvider: tp, MeterProvider: mp,
+		Audit: b.Audit(), Quota: bus.Quota{PerSecond: cfg.NATS.Quota.PerSecond, Concurrent: cfg.NATS.Quota.Concurrent},
 	})
 	if err != nil {
 		return nil, err
@@ -195,7 +197,7 @@ func newService(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerP
 func newWeb(cfg checked, log *slog.Logger, t *telemetry.Telemetry, b *bus.Bus, m *core.Manager, set *host.Set) (*web.Server, error) {
 	proxies, _ := cfg.HTTP.proxies()
 	return web.New(web.Config{
-		Manager: m, PublicURL: cfg.HTTP.PublicURL, Listen: cfg.HTTP.Listen, Admin: cfg.HTTP.Admin, TLS: tlsfiles.Files(cfg.HTTP.TLS), Metrics: t.MetricsHandler(),
+		Manager: auditedPages{Manager: m, audit: b.Audit()}, Shown: consoleShown(b.Audit()), PublicURL: cfg.HTTP.PublicURL, Listen: cfg.HTTP.Listen, Admin: cfg.HTTP.Admin, TLS: tlsfiles.Files(cfg.HTTP.TLS), Metrics: t.MetricsHandler(),
 		AdminURL: cfg.HTTP.AdminURL, MetricsToken: cfg.HTTP.MetricsToken, TrustedProxies: proxies,
 		Version: cfg.Version, Logger: log, TracerProvider: t.TracerProvider(), MeterProvider: t.MeterProvider(),
 		Vendors: func() []web.VendorStatus { return vendorStatus(set) },

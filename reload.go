@@ -33,7 +33,7 @@ func differing(a, b Config) []string {
 		a, b any
 	}{
 		{"data_dir", a.DataDir, b.DataDir}, {"nats", a.NATS, b.NATS}, {"http", a.HTTP, b.HTTP}, {"plugins", a.Plugins, b.Plugins},
-		{"clients", a.Clients, b.Clients}, {"keys", a.Keys, b.Keys}, {"log", a.Log, b.Log},
+		{"clients", a.Clients, b.Clients}, {"keys", a.Keys, b.Keys}, {"audit", a.Audit, b.Audit}, {"log", a.Log, b.Log},
 	} {
 		if !reflect.DeepEqual(group.a, group.b) {
 			list = append(list, group.name)

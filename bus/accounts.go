@@ -28,7 +28,7 @@ func Permissions(prefix, daemon string, callers []Caller, shows tlsfiles.Files) 
 	if err := checkCallers(callers); err != nil {
 		return "", err
 	}
-	text := accounts(prefix, fmt.Sprintf("{nkey: %s}", daemon), callers)
+	text := accounts(prefix, fmt.Sprintf("{nkey: %s, permissions: {publish: {deny: [%s]}}}", daemon, quoted(daemonDenied())), callers)
 	if one := certified(callers); one != nil {
 		if shows.CA == "" || shows.Cert == "" || shows.Key == "" {
 			return "", fmt.Errorf("service %s is known by its certificate: name the certificate and key that the NATS server shows, "+

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
 )
 
@@ -60,6 +61,14 @@ func BackupStopped(ctx context.Context, cfg Config, w io.Writer) error {
 // Backup writes a backup of every record to w, sealed with the keyset, which is not in it. After an error what was written
 // is not a backup, and is found not to be one.
 func (b *Bus) Backup(ctx context.Context, w io.Writer) error {
+	return b.Audit().Do(ctx, commandEntry(wire.AuditBackup), func(*wire.AuditEntry) error { return b.backup(ctx, w) })
+}
+
+func commandEntry(action wire.AuditAction) wire.AuditEntry {
+	return wire.AuditEntry{Action: action, By: wire.AuditActor{Kind: wire.ActorCommand}}
+}
+
+func (b *Bus) backup(ctx context.Context, w io.Writer) error {
 	s, err := b.opened()
 	if err != nil {
 		return err
@@ -104,8 +113,13 @@ func Restore(ctx context.Context, cfg Config, file io.ReadSeeker, dryRun bool, f
 	if err != nil {
 		return info, err
 	}
+	err = b.Audit().Do(ctx, commandEntry(wire.AuditRestore), func(*wire.AuditEntry) error { return b.restore(ctx, keys, file, dryRun, fn) })
+	return info, errors.Join(err, b.Close(context.WithoutCancel(ctx)))
+}
+
+func (b *Bus) restore(ctx context.Context, keys *sealer, file io.Reader, dryRun bool, fn func(core.Restoration)) error {
 	r := core.Restorer{Store: b.Store(), Publisher: b.Publisher(), DryRun: dryRun}
-	_, err = keys.readBackup(file, func(rec core.Record) error {
+	_, err := keys.readBackup(file, func(rec core.Record) error {
 		done, err := r.Restore(ctx, rec)
 		if err != nil {
 			return fmt.Errorf("restore record %s (run it again: what is restored is not restored twice): %w", rec.Key, err)
@@ -113,5 +127,5 @@ func Restore(ctx context.Context, cfg Config, file io.ReadSeeker, dryRun bool, f
 		fn(done)
 		return nil
 	})
-	return info, errors.Join(err, b.Close(context.WithoutCancel(ctx)))
+	return err
 }

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
 )
 
@@ -200,6 +202,12 @@ func (b *Bus) Ready() error {
 	}
 	if !s.state.IsConnected() || !s.public.IsConnected() {
 		return errors.New("bus: not connected to NATS; connecting again")
+	}
+	if s.audit != nil {
+		if since := s.audit.since(); !since.IsZero() {
+			return fmt.Errorf("bus: the audit cannot be written since %s, and nothing is handed out without it: see to the stream %s",
+				since.UTC().Format(time.RFC3339), wire.AuditStream)
+		}
 	}
 	return nil
 }

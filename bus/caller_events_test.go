@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
 )
 
@@ -32,7 +33,7 @@ func TestServicesHearTheirTenantsEventsAndNothingElse(t *testing.T) {
 		for _, subject := range []string{
 			">", "*.>", "esign.>", "esign.api.>", "esign.event.>", "esign.event.*.>", "esign.event." + other + ".>", "_INBOX.>",
 			"_INBOX_" + other + "_signing.>", "_INBOX_" + own + "_x.>", "_R_.>", "$KV.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$SRV.>", "$SYS.>",
-			"esign.timer.>", "esign.api." + own + ".token.get",
+			"esign.timer.>", "esign.api." + own + ".token.get", "esign.audit.>", wire.AuditSubject("esign", own),
 		} {
 			if _, err := nc.SubscribeSync(subject); err != nil {
 				t.Fatal(err)
@@ -47,6 +48,10 @@ func TestServicesHearTheirTenantsEventsAndNothingElse(t *testing.T) {
 			"$JS.API.CONSUMER.CREATE.ESIGN_EVENTS." + c.durable() + ".esign.event." + own + ".>",
 			"$JS.API.CONSUMER.DELETE.ESIGN_EVENTS." + c.durable(), "$JS.API.CONSUMER.MSG.NEXT.ESIGN_EVENTS.x", "$JS.API.CONSUMER.INFO.ESIGN_EVENTS.x",
 			"$JS.ACK.ESIGN_EVENTS.x.1.1.1.1.1", "$SRV.PING", "$SRV.INFO.esignd", "$SYS.REQ.USER.INFO", "_INBOX_" + own + "_x.y", "_R_.x", "anything",
+			wire.AuditSubject("esign", own), wire.AuditSubject("esign", ""), "$JS.API.STREAM.INFO.ESIGN_AUDIT", "$JS.API.STREAM.MSG.GET.ESIGN_AUDIT",
+			"$JS.API.STREAM.PURGE.ESIGN_AUDIT", "$JS.API.STREAM.DELETE.ESIGN_AUDIT", "$JS.API.STREAM.MSG.DELETE.ESIGN_AUDIT", "$JS.API.STREAM.UPDATE.ESIGN_AUDIT",
+			"$JS.API.DIRECT.GET.ESIGN_AUDIT.x", "$JS.API.CONSUMER.CREATE.ESIGN_AUDIT", "$JS.API.CONSUMER.MSG.NEXT.ESIGN_AUDIT.x",
+			"$JS.API.CONSUMER.DELETE.ESIGN_AUDIT.default_watch", "$JS.API.CONSUMER.MSG.NEXT.ESIGN_AUDIT." + other + "_watch",
 		} {
 			if err := nc.Publish(subject, nil); err != nil {
 				t.Fatal(err)

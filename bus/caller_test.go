@@ -45,6 +45,7 @@ func openGuests(t *testing.T) guests {
 	}
 	cfg := embeddedConfig(t.TempDir())
 	cfg.Auth = Auth{Callers: g.callers}
+	cfg.Audit.Enabled = true
 	g.Bus = openBus(t, cfg)
 	return g
 }
@@ -133,6 +134,7 @@ func TestReplySubjectOfAServiceLeadsNowhere(t *testing.T) {
 		"$KV.ESIGN.grant.g_1", "esign.event.default.token.issued.v.g", "esign.event.other.token.issued.v.g", "esign.timer.at.v.g",
 		"esign.api.default.grant.forget", "esign.api.other.token.get", "_INBOX_other_signing.x", "_INBOX_default_desk.x",
 		"$JS.API.STREAM.PURGE.ESIGN_EVENTS", "$JS.API.STREAM.DELETE.ESIGN_EVENTS",
+		"esign.audit.tenant.default", "esign.audit.daemon",
 	} {
 		for _, subject := range sources {
 			if err := billing.PublishRequest(subject, reply, nil); err != nil {
@@ -140,7 +142,7 @@ func TestReplySubjectOfAServiceLeadsNowhere(t *testing.T) {
 			}
 		}
 	}
-	for range 10 {
+	for range 12 {
 		if got := <-asked; got != sources[0] {
 			t.Errorf("%s was asked", got)
 		}
@@ -173,7 +175,7 @@ func (g guests) lastSequences(t *testing.T) map[string]uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{recordStream, timerStream, wire.EventStream} {
+	for _, name := range []string{recordStream, timerStream, wire.EventStream, wire.AuditStream} {
 		stream, err := s.js.Stream(testContext(t), name)
 		if err != nil {
 			t.Fatal(err)

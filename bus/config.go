@@ -45,6 +45,8 @@ type Config struct {
 	TLS tlsfiles.Files
 	// Keys seal the secrets.
 	Keys Keys
+	// Audit is who asked for what.
+	Audit AuditConfig
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
 	// TracerProvider and MeterProvider make spans and metrics. nil: the global ones.
@@ -94,6 +96,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Audit.MaxAge == 0 {
+		c.Audit.MaxAge = DefaultAuditAge
+	}
+	if c.Audit.MaxAge < 0 || c.Audit.MaxBytes < 0 {
+		return c, errors.New("audit: max_age and max_bytes are not negative")
 	}
 	if !c.Keys.Wrap.IsZero() {
 		if _, err := parseWrapKey(c.Keys.Wrap); err != nil {

@@ -98,15 +98,13 @@ func (g *grower) check(ctx context.Context) (err error) {
 }
 
 func (g *grower) move(ctx context.Context) error {
-	streams := []struct {
-		want    jetstream.StreamConfig
-		account string // in the embedded server
-	}{
-		{recordConfig(g.To.Replicas), stateAccount},
-		{eventConfig(g.To.Prefix, g.To.Replicas), g.From.eventAccount()},
+	streams := []moving{
+		{want: recordConfig(g.To.Replicas), account: stateAccount},
+		{want: eventConfig(g.To.Prefix, g.To.Replicas), account: g.From.eventAccount()},
+		{want: auditConfig(g.To), account: stateAccount, optional: true},
 	}
 	for _, s := range streams {
-		if err := g.mirror(ctx, s.want, s.account); err != nil {
+		if err := g.mirror(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -115,15 +113,23 @@ func (g *grower) move(ctx context.Context) error {
 	}
 	g.Tell("the embedded store is marked as given up: no esignd serves from it again")
 	for _, s := range streams {
-		if err := g.promote(ctx, s.want); err != nil {
+		if err := g.promote(ctx, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// moving is a stream to move.
+type moving struct {
+	want     jetstream.StreamConfig
+	account  string // in the embedded server
+	optional bool   // it may be that there is none
+}
+
 // mirror makes a mirror of a stream of the embedded server, and waits until it has all.
-func (g *grower) mirror(ctx context.Context, want jetstream.StreamConfig, account string) error {
+func (g *grower) mirror(ctx context.Context, m moving) error {
+	want := m.want
 	there, err := g.js.Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -137,12 +143,15 @@ func (g *grower) mirror(ctx context.Context, want jetstream.StreamConfig, accoun
 		return fmt.Errorf("the external server has a stream %s already, of another esignd: use esignd backup and restore, which keep what is newer",
 			want.Name)
 	}
-	leaf, err := g.startLeaf(ctx, account)
+	leaf, err := g.startLeaf(ctx, m.account)
 	if err != nil {
 		return err
 	}
 	defer leaf.close()
 	from, newest, err := leaf.newest(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && m.optional {
+		return nil
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("the embedded store has no stream %s: start esignd on it once", want.Name)
 	}
@@ -196,8 +205,12 @@ func awaitMirror(ctx context.Context, mirror jetstream.Stream, newest uint64) er
 }
 
 // promote makes a mirror a stream of its own.
-func (g *grower) promote(ctx context.Context, want jetstream.StreamConfig) error {
+func (g *grower) promote(ctx context.Context, m moving) error {
+	want := m.want
 	there, err := g.js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && m.optional {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("promote stream %s: %w", want.Name, err)
 	}

@@ -156,7 +156,7 @@ func TestGrowthGoesOnWhereItWasBrokenOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer g.nc.Close()
-		if err := g.mirror(ctx, recordConfig(1), stateAccount); err != nil {
+		if err := g.mirror(ctx, moving{want: recordConfig(1), account: stateAccount}); err != nil {
 			t.Fatal(err)
 		}
 		if err := g.dir.giveUp(); err != nil {

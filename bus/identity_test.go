@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"github.com/esignd/esignd/bus/wire"
 	"testing"
 	"time"
 
@@ -21,14 +22,14 @@ func (d *daemon) identify(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range s.endpoints {
-		e.read = func(string, []byte) (job, error) {
+		e.read = func(string, []byte) (job, wire.Selector, error) {
 			return func(ctx context.Context) (any, error) {
 				id, ok := IdentityOf(ctx)
 				if !ok {
 					return nil, errors.New("there is no identity")
 				}
 				return id, nil
-			}, nil
+			}, wire.Selector{}, nil
 		}
 	}
 	if err := s.Start(testContext(t)); err != nil {

@@ -47,14 +47,30 @@ func (c Caller) api(prefix string) []service {
 	return list
 }
 
-// consuming are the subjects by which the caller uses its consumer: look at it, take from it, acknowledge.
+// consuming are the subjects by which the caller uses its consumers: look at one, take from it, acknowledge.
 func (c Caller) consuming() []service {
-	consumer := wire.EventStream + "." + c.durable()
-	return []service{
-		{subject: "$JS.API.CONSUMER.INFO." + consumer},
-		{subject: "$JS.API.CONSUMER.MSG.NEXT." + consumer, many: true},
-		{subject: "$JS.ACK." + consumer + ".>"},
+	streams := []string{wire.EventStream}
+	if c.role() == wire.Auditor {
+		streams = append(streams, wire.AuditStream)
 	}
+	var list []service
+	for _, stream := range streams {
+		consumer := stream + "." + c.durable()
+		list = append(list,
+			service{subject: "$JS.API.CONSUMER.INFO." + consumer},
+			service{subject: "$JS.API.CONSUMER.MSG.NEXT." + consumer, many: true},
+			service{subject: "$JS.ACK." + consumer + ".>"})
+	}
+	return list
+}
+
+// daemonDenied are the subjects on which esignd itself does not publish: what would take something from the audit.
+func daemonDenied() []string {
+	var list []string
+	for _, verb := range []string{"STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE"} {
+		list = append(list, "$JS.API."+verb+"."+wire.AuditStream)
+	}
+	return list
 }
 
 // publishes are the subjects on which the caller may publish.

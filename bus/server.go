@@ -149,6 +149,7 @@ func (e *embedded) addAnybody(opts *server.Options, prefix string) error {
 		}
 		opts.Nkeys = append(opts.Nkeys, &server.NkeyUser{
 			Nkey: key, Account: account, AllowedConnectionTypes: connections(jwt.ConnectionTypeInProcess),
+			Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: daemonDenied()}},
 		})
 	}
 	opts.NoAuthUser = anonymousUser
@@ -167,7 +168,8 @@ func (e *embedded) addCallers(opts *server.Options, cfg Config) error {
 		if err != nil {
 			return err
 		}
-		users = append(users, fmt.Sprintf("{nkey: %s, allowed_connection_types: [%s]}", key, jwt.ConnectionTypeInProcess))
+		users = append(users, fmt.Sprintf("{nkey: %s, allowed_connection_types: [%s], permissions: {publish: {deny: [%s]}}}",
+			key, jwt.ConnectionTypeInProcess, quoted(daemonDenied())))
 	}
 	if err := opts.ProcessConfigString(accounts(cfg.Prefix, strings.Join(users, ", "), cfg.Auth.Callers)); err != nil {
 		return fmt.Errorf("configure the accounts of the embedded NATS server: %w", err)

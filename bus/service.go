@@ -54,6 +54,10 @@ type ServiceConfig struct {
 	// Pending is how many requests may be worked on at once; one over 1 KiB counts as one for each. Most of them wait
 	// for a refresh that others asked for too. Requests beyond are answered temporarily_unavailable. 0: DefaultPending.
 	Pending int
+	// Quota bounds what one caller may ask. The zero Quota has no bounds.
+	Quota Quota
+	// Audit gets an entry of each request that is answered, before the answer: Bus.Audit fits. nil: there is none.
+	Audit *Audit
 	// Timeout bounds the work on one request. 0: DefaultRequestTimeout.
 	Timeout time.Duration
 	// Logger gets what an operator should know. nil: slog.Default.
@@ -82,6 +86,7 @@ type Service struct {
 	endpoints []*endpoint
 	sealKey   wire.CurveKey // seals answers; as old as the Service
 	pending   *semaphore.Weighted
+	quotas    *quotas
 	complain  rate.Sometimes
 
 	base context.Context // of the work on requests; ends with Close
@@ -122,8 +127,8 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 		return nil, errors.New("bus: ServiceConfig.Manager is missing")
 	case !wire.ValidPrefix(cfg.Prefix):
 		return nil, fmt.Errorf("bus: prefix %q: tokens of letters, digits, _ and -, parted by dots", cfg.Prefix)
-	case cfg.Pending < 0 || cfg.Timeout < 0:
-		return nil, errors.New("bus: ServiceConfig.Pending and Timeout are not negative")
+	case cfg.Pending < 0 || cfg.Timeout < 0 || cfg.Quota.PerSecond < 0 || cfg.Quota.Concurrent < 0:
+		return nil, errors.New("bus: ServiceConfig.Pending, Timeout and Quota are not negative")
 	}
 	sealKey, err := wire.NewCurveKey()
 	if err != nil {
@@ -135,6 +140,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, metrics: metrics, sealKey: sealKey, log: cfg.Logger, tracer: cfg.TracerProvider.Tracer(scopeName),
+		quotas:   newQuotas(cfg.Quota),
 		pending:  semaphore.NewWeighted(int64(cfg.Pending)),
 		complain: rate.Sometimes{First: 1, Interval: time.Minute},
 	}

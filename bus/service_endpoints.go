@@ -15,11 +15,11 @@ type endpoint struct {
 	name     wire.Endpoint
 	template string // of its subjects, for spans
 	// quick answers without I/O and without waiting, where it can, and appends the answer to b. nil: it never can.
-	quick func(b []byte, tenant string, data []byte) ([]byte, bool)
+	quick func(b []byte, tenant string, data []byte) ([]byte, core.Token, bool)
 	// space is for the answers of quick; used by take alone.
 	space []byte
-	// read decodes a request of a tenant, and returns what answers it.
-	read     func(tenant string, data []byte) (job, error)
+	// read decodes a request of a tenant, and returns what answers it and what it names.
+	read     func(tenant string, data []byte) (job, wire.Selector, error)
 	count    counters
 	measures measures
 }
@@ -74,13 +74,13 @@ func (s *Service) table() []*endpoint {
 }
 
 // reader makes the read of an endpoint whose request is an R.
-func reader[R wire.Request](run func(ctx context.Context, tenant string, r R) (any, error)) func(string, []byte) (job, error) {
-	return func(tenant string, data []byte) (job, error) {
+func reader[R wire.Request](run func(ctx context.Context, tenant string, r R) (any, error)) func(string, []byte) (job, wire.Selector, error) {
+	return func(tenant string, data []byte) (job, wire.Selector, error) {
 		r, err := wire.Decode[R](data)
 		if err != nil {
-			return nil, err
+			return nil, wire.Selector{}, err
 		}
-		return func(ctx context.Context) (any, error) { return run(ctx, tenant, r) }, nil
+		return func(ctx context.Context) (any, error) { return run(ctx, tenant, r) }, named(r), nil
 	}
 }
 

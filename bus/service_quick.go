@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -43,24 +44,24 @@ func newQuickTokens(m *core.Manager) *quickTokens {
 }
 
 // answer appends the answer to b where it can be given from memory.
-func (q *quickTokens) answer(b []byte, tenant string, data []byte) ([]byte, bool) {
+func (q *quickTokens) answer(b []byte, tenant string, data []byte) ([]byte, core.Token, bool) {
 	q.key = append(append(append(q.key[:0], tenant...), 0), data...)
 	known := q.asks[string(q.key)]
 	a := known
 	if a == nil {
 		r, ok := wire.QuickTokenGet(data)
 		if !ok {
-			return b, false
+			return b, core.Token{}, false
 		}
 		a = &prior{selector: byGrant(r.Core(tenant)), minTTL: r.Duration()}
 	}
 	t, ok := q.manager.CachedToken(a.selector, a.minTTL)
 	if !ok {
 		delete(q.asks, string(q.key))
-		return b, false
+		return b, t, false
 	}
 	if known == nil && !q.room(len(data)) {
-		return wire.AppendToken(b, t), true
+		return wire.AppendToken(b, t), t, true
 	}
 	b = a.text.AppendTo(b, t)
 	switch {
@@ -69,7 +70,7 @@ func (q *quickTokens) answer(b []byte, tenant string, data []byte) ([]byte, bool
 	case known == nil:
 		q.asks[string(q.key)] = a
 	}
-	return b, true
+	return b, t, true
 }
 
 // byGrant names a grant by its id, which takes long to make.
@@ -107,17 +108,21 @@ func (s *Service) takeQuickly(conn *nats.Conn, e *endpoint, tenant string, m mic
 			done = true
 		}
 	}()
-	return r.quickly(s.base, m.Data())
+	done, _ = r.quickly(s.base, m.Data())
+	return done
 }
 
-// quickly answers from memory and reports whether it did.
-func (r *request) quickly(ctx context.Context, data []byte) bool {
-	var ok bool
-	if r.space, ok = r.quick(r.space[:0], r.tenant, data); !ok {
-		return false
+// quickly answers from memory and reports whether it did. kept says that the answer is still to be sent.
+func (r *request) quickly(ctx context.Context, data []byte) (done, kept bool) {
+	var t core.Token
+	if r.space, t, done = r.quick(r.space[:0], r.tenant, data); !done {
+		return false, false
 	}
 	r.count.cached.Add(1)
 	r.cached = true
+	if r.service.cfg.Audit != nil {
+		return true, r.handOut(ctx, t, bytes.Clone(r.space))
+	}
 	r.send(ctx, nil, r.space) // nats.go copies it
-	return true
+	return true, false
 }

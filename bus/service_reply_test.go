@@ -271,12 +271,12 @@ func TestServiceSurvivesAPanicAndLogsNoRequest(t *testing.T) {
 	})
 	_, nc := d.caller(t, "default")
 	const canary = "canary-9d"
-	d.endpoint(wire.GrantGet).read = func(string, []byte) (job, error) { panic(canary) }
-	d.endpoint(wire.GrantForget).read = func(string, []byte) (job, error) {
-		return func(context.Context) (any, error) { panic(canary) }, nil
+	d.endpoint(wire.GrantGet).read = func(string, []byte) (job, wire.Selector, error) { panic(canary) }
+	d.endpoint(wire.GrantForget).read = func(string, []byte) (job, wire.Selector, error) {
+		return func(context.Context) (any, error) { panic(canary) }, wire.Selector{}, nil
 	}
-	d.endpoint(wire.GrantImport).read = func(string, []byte) (job, error) {
-		return func(context.Context) (any, error) { var none []string; return none[len(canary)], nil }, nil
+	d.endpoint(wire.GrantImport).read = func(string, []byte) (job, wire.Selector, error) {
+		return func(context.Context) (any, error) { var none []string; return none[len(canary)], nil }, wire.Selector{}, nil
 	}
 	for _, e := range []wire.Endpoint{wire.GrantGet, wire.GrantForget, wire.GrantImport} {
 		for range 2 {

@@ -26,7 +26,10 @@ type request struct {
 	conn    *nats.Conn
 	*endpoint
 	tenant string
+	by     Identity
+	named  wire.Selector // what the request names, once it is read
 	reply  string
+	caller *quotaUse
 	sealTo string // the key to which the answer is sealed; empty: it is not
 	span   trace.Span
 	began  time.Time
@@ -42,16 +45,25 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 	if !s.mayAnswer(e, m.Reply(), tenant) {
 		return
 	}
+	by := identityOf(m, tenant)
+	caller := s.quotas.of(by)
+	if !caller.ask() {
+		s.overQuota(conn, e, m.Reply())
+		return
+	}
 	sealTo, sealErr := wire.SealTo(m.Headers())
 	if err == nil {
 		err = sealErr
 	}
 	// Sealing takes longer than all the rest: it is not done on the goroutine that all requests go through.
 	quick := e.quick != nil && err == nil && sealTo == ""
-	if quick && s.untraced && s.takeQuickly(conn, e, tenant, m, began) {
+	plainly := s.untraced && s.cfg.Audit == nil
+	if quick && plainly && s.takeQuickly(conn, e, tenant, m, began) {
 		return
 	}
-	r := &request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply(), sealTo: sealTo, began: began}
+	r := &request{
+		service: s, conn: conn, endpoint: e, tenant: tenant, by: by, reply: m.Reply(), caller: caller, sealTo: sealTo, began: began,
+	}
 	ctx := r.trace(m)
 	kept := false
 	defer func() {
@@ -62,19 +74,26 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 			r.span.End()
 		}
 	}()
+	if err == nil && e.name != wire.TokenRevoke { // a revocation hands nothing out, and is never held back
+		err = s.cfg.Audit.ready()
+	}
 	if err != nil {
 		r.fail(ctx, err)
 		return
 	}
-	if quick && !s.untraced && r.quickly(ctx, m.Data()) {
-		return
+	if quick && !plainly {
+		var done bool
+		if done, kept = r.quickly(ctx, m.Data()); done {
+			return
+		}
 	}
-	j, err := e.read(tenant, m.Data())
-	if err != nil {
+	var j job
+	if j, r.named, err = e.read(tenant, m.Data()); err != nil {
+		r.auditFailure(ctx, err)
 		r.fail(ctx, err)
 		return
 	}
-	kept = r.start(withIdentity(ctx, identityOf(m, tenant)), j, 1+int64(len(m.Data()))/1024)
+	kept = r.start(withIdentity(ctx, by), j, 1+int64(len(m.Data()))/1024)
 }
 
 // mayAnswer reports whether there is a subject to answer to, and whether it is an inbox. What a program asks from another
@@ -132,12 +151,19 @@ func (r *request) trace(m micro.Request) context.Context {
 // start runs the job on a goroutine, which ends the span. It answers and reports false where too much is being worked on.
 func (r *request) start(ctx context.Context, j job, weight int64) bool {
 	s := r.service
+	if !r.caller.enter(weight) {
+		r.count.overQuota.Add(1)
+		r.fail(ctx, errQuota())
+		return false
+	}
 	if !s.pending.TryAcquire(weight) {
+		r.caller.leave(weight)
 		r.overload(ctx)
 		return false
 	}
 	if !s.begin() {
 		s.pending.Release(weight)
+		r.caller.leave(weight)
 		r.overload(ctx)
 		return false
 	}
@@ -145,6 +171,7 @@ func (r *request) start(ctx context.Context, j job, weight int64) bool {
 	go func() {
 		defer s.work.Done()
 		defer s.pending.Release(weight)
+		defer r.caller.leave(weight)
 		defer r.count.pending.Add(-1)
 		defer r.span.End()
 		defer func() {
@@ -155,6 +182,7 @@ func (r *request) start(ctx context.Context, j job, weight int64) bool {
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 		defer cancel()
 		answer, err := j(ctx)
+		err = r.audited(ctx, answer, err)
 		r.answer(ctx, answer, err)
 	}()
 	return true
@@ -175,7 +203,9 @@ func (r *request) panicked(ctx context.Context, v any) {
 	}
 	r.service.log.ErrorContext(ctx, "the handler of a request panicked", "endpoint", string(r.name), "tenant", r.tenant,
 		"panic", text, "stack", string(debug.Stack()))
-	r.fail(ctx, core.Errorf(core.ServerError, "esignd could not do this; its log says why"))
+	err := core.Errorf(core.ServerError, "esignd could not do this; its log says why")
+	r.auditFailure(ctx, err)
+	r.fail(ctx, err)
 }
 
 // answer sends the answer, or the error where there is one.

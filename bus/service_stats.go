@@ -14,6 +14,7 @@ type counters struct {
 	noReply    atomic.Uint64 // dropped: they named no reply subject
 	badReply   atomic.Uint64 // dropped: their reply subject is no inbox
 	overloaded atomic.Uint64 // refused: too many were being worked on
+	overQuota  atomic.Uint64 // refused: too many of this caller
 	unsent     atomic.Uint64 // the answer could not be sent
 	pending    atomic.Int64  // being worked on
 
@@ -41,6 +42,8 @@ type EndpointStats struct {
 	BadReply uint64 `json:"bad_reply"`
 	// Overloaded counts requests that were refused because too many were being worked on.
 	Overloaded uint64 `json:"overloaded"`
+	// OverQuota counts requests that were refused because their caller asked for too much.
+	OverQuota uint64 `json:"over_quota"`
 	// Unsent counts answers that could not be sent.
 	Unsent uint64 `json:"unsent"`
 	// Pending is how many are being worked on.
@@ -52,7 +55,7 @@ func (c *counters) snapshot() EndpointStats {
 	defer c.mu.Unlock()
 	s := EndpointStats{
 		Answered: c.answered.Load(), Cached: c.cached.Load(), Errors: make(map[core.Code]uint64, len(c.errors)),
-		NoReply: c.noReply.Load(), BadReply: c.badReply.Load(), Overloaded: c.overloaded.Load(),
+		NoReply: c.noReply.Load(), BadReply: c.badReply.Load(), Overloaded: c.overloaded.Load(), OverQuota: c.overQuota.Load(),
 		Unsent: c.unsent.Load(), Pending: c.pending.Load(),
 	}
 	for code, n := range c.errors {

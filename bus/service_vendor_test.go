@@ -138,6 +138,7 @@ func startDaemon(t *testing.T, b *Bus, change func(*ServiceConfig)) *daemon {
 	d.manager, err = core.New(core.Config{
 		Clients: clients(), Adapters: core.AdapterMap{"acme": d.vendor}, Store: b.Store(), Publisher: b.Publisher(),
 		Timers: b.Timers(), Spool: b.Spool(), PublicURL: "http://127.0.0.1:8080", Owner: b.Owner, Logger: quiet(),
+		Refreshed: b.Audit().Refreshed,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +147,7 @@ func startDaemon(t *testing.T, b *Bus, change func(*ServiceConfig)) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeIn(t, 10*time.Second, d.manager.Close) })
-	cfg := ServiceConfig{Conn: b.Conn, Manager: d.manager, Logger: quiet(), TracerProvider: noop.NewTracerProvider()}
+	cfg := ServiceConfig{Conn: b.Conn, Manager: d.manager, Logger: quiet(), TracerProvider: noop.NewTracerProvider(), Audit: b.Audit()}
 	if change != nil {
 		change(&cfg)
 	}

@@ -34,6 +34,9 @@ type session struct {
 	records jetstream.Stream
 	events  jetstream.Stream
 	timers  jetstream.Stream
+
+	entries jetstream.Stream // of the audit; nil where it is off
+	audit   *auditWriter     // nil where it is off
 }
 
 func (s *session) open(ctx context.Context, cfg Config) (err error) {
@@ -62,6 +65,9 @@ func (s *session) open(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	if err := s.openStreams(ctx); err != nil {
+		return err
+	}
+	if err := s.openAudit(ctx); err != nil {
 		return err
 	}
 	if !cfg.offline {
@@ -187,6 +193,9 @@ func (s *session) close(ctx context.Context) error {
 		_ = s.observing.Unregister() // it fails where it was not registered
 	}
 	var errs []error
+	if s.audit != nil {
+		s.audit.close()
+	}
 	for _, nc := range []*nats.Conn{s.public, s.state} {
 		if nc != nil {
 			errs = append(errs, drain(ctx, nc))

@@ -138,6 +138,11 @@ func mergeConfig(have, want jetstream.StreamConfig) (jetstream.StreamConfig, err
 	if want.MaxMsgsPerSubject != 0 {
 		merged.MaxMsgsPerSubject = want.MaxMsgsPerSubject
 	}
+	if want.MaxBytes != 0 {
+		merged.MaxBytes = want.MaxBytes
+	}
+	merged.DenyDelete = have.DenyDelete || want.DenyDelete
+	merged.DenyPurge = have.DenyPurge || want.DenyPurge
 	merged.Discard = want.Discard
 	merged.AllowDirect = want.AllowDirect
 	merged.AllowRollup = have.AllowRollup || want.AllowRollup

@@ -158,6 +158,9 @@ type CallbackAnswer struct {
 
 // CallbackReply says how a connect flow ended.
 type CallbackReply struct {
+	Tenant   string
+	Client   string
+	Account  string
 	Grant    string
 	Status   string // "connected", or the reason for which it is not
 	ReturnTo string // where to send the browser; empty: the result page

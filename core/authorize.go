@@ -159,7 +159,7 @@ func (m *Manager) Callback(ctx context.Context, a CallbackAnswer) (CallbackReply
 	if err != nil {
 		return CallbackReply{}, fail(span, err)
 	}
-	reply := CallbackReply{Grant: in.target.id, Status: "connected", ReturnTo: in.ticket.ReturnTo}
+	reply := CallbackReply{Tenant: in.ticket.Tenant, Client: a.Client, Account: in.ticket.Account, Grant: in.target.id, Status: "connected", ReturnTo: in.ticket.ReturnTo}
 	if _, err := m.redeem(ctx, in, a.Params); err != nil {
 		e := AsError(err)
 		if reply.Status = e.Reason; reply.Status == "" {

@@ -62,6 +62,9 @@ type Config struct {
 	// Owner names the data folder that this Manager holds the lock of; Start asks for it. Claims of an earlier process
 	// under the same name are dead at once. nil: a random name.
 	Owner func() string
+	// Refreshed is told of each refresh and client_credentials request that was made at a vendor, once its outcome is
+	// committed or could not be. It does not wait for anything. nil: nobody is told.
+	Refreshed func(context.Context, Refreshed)
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
 	// TracerProvider and MeterProvider make spans and instruments. nil: the global ones.
@@ -87,8 +90,9 @@ type Manager struct {
 	publicURL string
 	returnTo  []string
 	ownerOf   func() string // Config.Owner
-	folder    string        // what ownerOf says; set by Start
-	owner     string        // folder and a mark of this process; set by Start
+	refreshed func(context.Context, Refreshed)
+	folder    string // what ownerOf says; set by Start
+	owner     string // folder and a mark of this process; set by Start
 	log       *slog.Logger
 	tracer    trace.Tracer
 	metrics   *metrics
@@ -127,7 +131,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		clients: map[string]*Client{}, adapters: cfg.Adapters, store: cfg.Store, publisher: cfg.Publisher,
 		timers: cfg.Timers, spool: cfg.Spool, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), returnTo: cfg.ReturnTo,
-		ownerOf: cfg.Owner, log: cfg.Logger, cache: newCache(cachedGrants(cfg.CachedGrants)), slots: map[string]*slots{},
+		ownerOf: cfg.Owner, refreshed: cfg.Refreshed, log: cfg.Logger, cache: newCache(cachedGrants(cfg.CachedGrants)), slots: map[string]*slots{},
 		breakers: map[string]*breaker{}, lineups: map[string]*lineup{}, meta: map[string]Metadata{},
 		flights: map[string]*flight{}, kept: map[string]kept{},
 		sweeping: map[string]bool{}, unavailable: map[string]bool{},
@@ -166,6 +170,9 @@ func (m *Manager) fillDefaults(cfg Config) {
 	}
 	if m.ownerOf == nil {
 		m.ownerOf = randomID
+	}
+	if m.refreshed == nil {
+		m.refreshed = func(context.Context, Refreshed) {}
 	}
 	tp := cfg.TracerProvider
 	if tp == nil {

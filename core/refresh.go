@@ -265,6 +265,7 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 	began = time.Now()
 	committed, err := m.commit(ctx, r)
 	m.metrics.phase(ctx, t.client, phaseCommit, began)
+	m.tellRefreshed(ctx, t, committed, r, err)
 	if err != nil {
 		return nil, err
 	}
@@ -273,6 +274,30 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 		return committed, r.failure
 	}
 	return committed, nil
+}
+
+// Refreshed tells of a refresh that was made.
+type Refreshed struct {
+	Tenant, Client, Vendor, Account, Grant string
+	Generation                             uint64 // of the grant since
+	AccessToken                            Secret // that came; none where Err is not nil
+	Err                                    error  // why none came, or what came is not committed
+}
+
+// tellRefreshed tells what became of a call, with err where its outcome is not committed.
+func (m *Manager) tellRefreshed(ctx context.Context, t *target, committed *entry, r result, err error) {
+	told := Refreshed{Tenant: t.tenant, Client: t.client.Name, Vendor: t.client.Vendor, Account: t.account, Grant: t.id, Err: err}
+	if committed != nil {
+		told.Account, told.Generation = committed.g.Account, committed.g.Generation
+	}
+	switch {
+	case err != nil:
+	case r.failure != nil:
+		told.Err = r.failure
+	default:
+		told.AccessToken = r.response.AccessToken
+	}
+	m.refreshed(ctx, told)
 }
 
 // takeCallerSlot is takeSlot for what no refresh is.

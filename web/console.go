@@ -57,7 +57,12 @@ type grantRow struct {
 }
 
 // console shows all grants of all tenants, with what the operator needs at night.
-func (s *Server) console(w http.ResponseWriter, r *http.Request) { s.showConsole(w, r, "console.html") }
+func (s *Server) console(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.Shown != nil {
+		s.cfg.Shown(r.Context(), filterOf(r.URL.Query()))
+	}
+	s.showConsole(w, r, "console.html")
+}
 
 // live is the part of the console that the script renews.
 func (s *Server) live(w http.ResponseWriter, r *http.Request) { s.showConsole(w, r, "live") }

@@ -54,6 +54,8 @@ type Config struct {
 	Metrics http.Handler
 	// Vendors is asked for each page of the console; it answers at once. nil: the console has no such part.
 	Vendors func() []VendorStatus
+	// Shown is told of each opening of the console, with the filter. nil: nobody is.
+	Shown func(context.Context, core.GrantFilter)
 	// Version is shown in the console.
 	Version string
 	// RequestsPerMinute bounds the public requests of one address; events of vendors, which come from few addresses,

@@ -21,7 +21,7 @@ type credsCommands struct {
 type credsNew struct {
 	Tenant  string `placeholder:"NAME" help:"Whose grants the service uses."`
 	Service string `placeholder:"NAME" help:"The service's name."`
-	Role    string `enum:"caller,operator,auditor" default:"caller" help:"What it may do: caller (ask for tokens, connect and revoke grants, events), operator (list, import and forget grants too) or auditor (events alone)."`
+	Role    string `enum:"caller,operator,auditor" default:"caller" help:"What it may do: caller (ask for tokens, connect and revoke grants, events), operator (list, import and forget grants too) or auditor (events and the audit, no tokens)."`
 	Daemon  bool   `help:"Make the key of esignd itself, for an external NATS server (nats.credentials)."`
 	Out     string `short:"o" type:"path" placeholder:"FILE" help:"Where to write it; it must not be there yet. Default: <tenant>_<service>.nkey here, or esignd.nkey."`
 }

@@ -29,6 +29,7 @@ type cli struct {
 	Token       tokenCommands      `cmd:"" help:"Get, refresh or revoke a token."`
 	Grants      grantsCommands     `cmd:"" help:"List, show, import or forget grants."`
 	Events      eventsCommand      `cmd:"" help:"Follow the events of a tenant."`
+	Audit       auditCommands      `cmd:"" help:"Print who asked for which grant, or who got a token, where the audit is on."`
 	Console     consoleCommand     `cmd:"" help:"Print a link that opens the console; where that wants a session, it begins one."`
 	Keys        keysCommands       `cmd:"" help:"Show, rotate or wrap anew the keys that seal what is stored."`
 	Backup      backupCommand      `cmd:"" help:"Write all records to one sealed file, of a daemon that runs or is stopped."`

@@ -127,21 +127,21 @@ func TestStreamIsWholeOrSeenToBeBroken(t *testing.T) {
 	dir, much := t.TempDir(), strings.Repeat("x", 1<<20)
 	mux := http.NewServeMux()
 	for path, fails := range map[string]error{"POST /whole": nil, "POST /broken": errors.New("the store is gone")} {
-		mux.Handle(path, control.Stream(func(_ context.Context, w io.Writer) error {
+		mux.Handle(path, control.Stream(func(_ context.Context, _ struct{}, w io.Writer) error {
 			_, err := io.WriteString(w, much)
 			return errors.Join(err, fails)
 		}))
 	}
-	mux.Handle("POST /refused", control.Stream(func(context.Context, io.Writer) error { return errors.New("not today") }))
+	mux.Handle("POST /refused", control.Stream(func(context.Context, struct{}, io.Writer) error { return errors.New("not today") }))
 	defer stop(t, start(t, dir, mux))
 	var got bytes.Buffer
-	if err := control.Copy(t.Context(), dir, "/whole", &got); err != nil || got.Len() != len(much) {
+	if err := control.Copy(t.Context(), dir, "/whole", struct{}{}, &got); err != nil || got.Len() != len(much) {
 		t.Errorf("%d bytes, %v", got.Len(), err)
 	}
-	if err := control.Copy(t.Context(), dir, "/refused", io.Discard); err == nil || err.Error() != "not today" {
+	if err := control.Copy(t.Context(), dir, "/refused", struct{}{}, io.Discard); err == nil || err.Error() != "not today" {
 		t.Errorf("a refusal is told as %v", err)
 	}
-	if err := control.Copy(t.Context(), dir, "/broken", io.Discard); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := control.Copy(t.Context(), dir, "/broken", struct{}{}, io.Discard); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("an answer that was broken off is told as %v", err)
 	}
 }

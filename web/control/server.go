@@ -79,9 +79,8 @@ const maxRequest = 1 << 20
 // Handle returns a handler that reads a request as JSON and answers what fn returns.
 func Handle[In, Out any](fn func(context.Context, In) (Out, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var in In
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&in); err != nil {
-			answer(w, http.StatusBadRequest, failure{Error: "the request cannot be read; are the command and the daemon of one release?"})
+		in, ok := read[In](w, r)
+		if !ok {
 			return
 		}
 		out, err := fn(r.Context(), in)
@@ -93,15 +92,28 @@ func Handle[In, Out any](fn func(context.Context, In) (Out, error)) http.Handler
 	})
 }
 
+// read reads a request, and answers one that cannot be read.
+func read[In any](w http.ResponseWriter, r *http.Request) (in In, ok bool) {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&in); err != nil {
+		answer(w, http.StatusBadRequest, failure{Error: "the request cannot be read; are the command and the daemon of one release?"})
+		return in, false
+	}
+	return in, true
+}
+
 // streamStall is for how long who asked for a stream may take nothing of it.
 const streamStall = 30 * time.Second
 
-// Stream returns a handler that answers with what fn writes. An error after the first byte breaks the answer off, so that
+// Stream returns a handler that reads a request as JSON and answers with what fn writes, which can be flushed (Flush() error). An error after the first byte breaks the answer off, so that
 // who asked does not take it for whole.
-func Stream(fn func(context.Context, io.Writer) error) http.Handler {
+func Stream[In any](fn func(context.Context, In, io.Writer) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in, ok := read[In](w, r)
+		if !ok {
+			return
+		}
 		out := &stream{to: w, rc: http.NewResponseController(w)}
-		err := fn(r.Context(), out)
+		err := fn(r.Context(), in, out)
 		switch {
 		case err != nil && out.begun:
 			panic(http.ErrAbortHandler) // net/http's way to cut an answer short
@@ -125,6 +137,9 @@ func (s *stream) Write(p []byte) (int, error) {
 	s.begun = true
 	return s.to.Write(p)
 }
+
+// Flush sends what was written so far.
+func (s *stream) Flush() error { return s.rc.Flush() }
 
 // failure is the body of an answer that is none.
 type failure struct {
@@ -159,9 +174,9 @@ func Call[Out any](ctx context.Context, dataDir, path string, in any) (Out, erro
 	return out, nil
 }
 
-// Copy writes what the daemon on a data_dir answers by Stream at a path to w.
-func Copy(ctx context.Context, dataDir, path string, w io.Writer) error {
-	body, err := ask(ctx, dataDir, path, struct{}{})
+// Copy writes what the daemon on a data_dir answers by Stream to a request at a path to w.
+func Copy(ctx context.Context, dataDir, path string, in any, w io.Writer) error {
+	body, err := ask(ctx, dataDir, path, in)
 	if err != nil {
 		return err
 	}
