@@ -54,7 +54,7 @@ func (p auditedPages) VendorEvent(ctx context.Context, client string, r core.Eve
 func consoleShown(audit *bus.Audit) func(context.Context, core.GrantFilter) {
 	return func(ctx context.Context, f core.GrantFilter) {
 		entry := pageEntry(wire.AuditConsole, wire.ActorConsole)
-		entry.Tenant, entry.Client, entry.Outcome = f.Tenant, f.Client, wire.AuditOK
+		entry.Tenant, entry.Client = f.Tenant, f.Client
 		audit.Note(ctx, entry)
 	}
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -178,9 +179,10 @@ func (a *Audit) Do(ctx context.Context, entry wire.AuditEntry, fn func(*wire.Aud
 	return err
 }
 
-// Note writes an entry of what was done, without waiting.
+// Note writes an entry of what was done, without waiting. Without an outcome it was.
 func (a *Audit) Note(ctx context.Context, entry wire.AuditEntry) {
 	if a != nil {
+		entry.Outcome = cmp.Or(entry.Outcome, wire.AuditOK)
 		a.add(ctx, &act{entry: entry})
 	}
 }
