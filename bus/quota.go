@@ -11,7 +11,11 @@ import (
 	"github.com/esignd/esignd/core"
 )
 
-// Quota bounds what one caller may ask of one replica. A caller is a service of nats.auth, or another NATS account; where
+// Quota bounds what one caller may ask of one replica. A request over it is told so, up to as many a second as the quota
+// has; those beyond get no answer, so that a flood costs less than it does to send it.
+//
+//	A caller is a service of nats.auth, or another NATS account; where
+//
 // NATS does not say who asks it is the tenant. A bound of 0 is none.
 type Quota struct {
 	// PerSecond is how many requests it may make, on average; at once it may make as many.
@@ -52,7 +56,8 @@ type quotas struct {
 type quotaUse struct {
 	owner   *quotas
 	rate    *rate.Limiter
-	working int64 // guarded by owner.mu
+	told    *rate.Limiter // of answers that say no
+	working int64         // guarded by owner.mu
 }
 
 func newQuotas(q Quota) *quotas {
@@ -73,7 +78,7 @@ func (q *quotas) fresh() *quotaUse {
 	if q.quota.PerSecond > 0 {
 		limit, burst = rate.Limit(q.quota.PerSecond), q.quota.PerSecond
 	}
-	return &quotaUse{owner: q, rate: rate.NewLimiter(limit, burst)}
+	return &quotaUse{owner: q, rate: rate.NewLimiter(limit, burst), told: rate.NewLimiter(limit, burst)}
 }
 
 // of returns what a caller uses, nil where there are no bounds.
@@ -142,8 +147,11 @@ func (u *quotaUse) leave(weight int64) {
 }
 
 // overQuota answers a request that is one too many for its caller, in the clear: sealing would be work.
-func (s *Service) overQuota(conn *nats.Conn, e *endpoint, reply string) {
+func (s *Service) overQuota(conn *nats.Conn, e *endpoint, caller *quotaUse, reply string) {
 	e.count.overQuota.Add(1)
+	if !caller.told.Allow() {
+		return
+	}
 	e.count.failed(core.TemporarilyUnavailable)
 	if err := conn.PublishMsg(&nats.Msg{Subject: reply, Header: s.quotas.header, Data: s.quotas.body}); err != nil {
 		e.count.unsent.Add(1)

@@ -48,7 +48,7 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 	by := identityOf(m, tenant)
 	caller := s.quotas.of(by)
 	if !caller.ask() {
-		s.overQuota(conn, e, m.Reply())
+		s.overQuota(conn, e, caller, m.Reply())
 		return
 	}
 	sealTo, sealErr := wire.SealTo(m.Headers())
