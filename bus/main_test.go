@@ -56,7 +56,7 @@ func embeddedConfig(dir string) Config {
 	return Config{DataDir: dir, Listen: "127.0.0.1:0", Auth: Auth{None: true}, Logger: quiet()}
 }
 
-func testContext(t *testing.T) context.Context {
+func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -64,7 +64,7 @@ func testContext(t *testing.T) context.Context {
 }
 
 // openBus opens a Bus that is closed at the end of the test at the latest.
-func openBus(t *testing.T, cfg Config) *Bus {
+func openBus(t testing.TB, cfg Config) *Bus {
 	t.Helper()
 	b, err := Open(testContext(t), cfg)
 	if err != nil {
@@ -74,7 +74,7 @@ func openBus(t *testing.T, cfg Config) *Bus {
 	return b
 }
 
-func closeBus(t *testing.T, b *Bus) {
+func closeBus(t testing.TB, b *Bus) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -147,7 +147,7 @@ func externalConfig(t *testing.T, url string) Config {
 }
 
 // dialOutside connects as a program that was given nothing.
-func dialOutside(t *testing.T, b *Bus, opts ...nats.Option) *nats.Conn {
+func dialOutside(t testing.TB, b *Bus, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(b.ClientURL(), append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...)...)
 	if err != nil {

@@ -131,7 +131,7 @@ func clients() []core.Client {
 	}
 }
 
-func startDaemon(t *testing.T, b *Bus, change func(*ServiceConfig)) *daemon {
+func startDaemon(t testing.TB, b *Bus, change func(*ServiceConfig)) *daemon {
 	t.Helper()
 	d := &daemon{Bus: b, vendor: &acme{}}
 	var err error
@@ -161,7 +161,7 @@ func startDaemon(t *testing.T, b *Bus, change func(*ServiceConfig)) *daemon {
 	return d
 }
 
-func closeIn(t *testing.T, d time.Duration, fn func(context.Context) error) {
+func closeIn(t testing.TB, d time.Duration, fn func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
@@ -182,7 +182,7 @@ func (d *daemon) caller(t *testing.T, tenant string) (*client.Client, *nats.Conn
 }
 
 // seed imports a grant with a live token.
-func (d *daemon) seed(t *testing.T, tenant, account string) core.GrantInfo {
+func (d *daemon) seed(t testing.TB, tenant, account string) core.GrantInfo {
 	t.Helper()
 	g, err := d.manager.Import(testContext(t), core.ImportRequest{
 		Tenant: tenant, Client: "main", Account: account, RefreshToken: core.NewSecret("imported-" + account),
