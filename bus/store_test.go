@@ -113,6 +113,9 @@ func TestStoreTellsDamageByKeyAndGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	damaged := map[string][]byte{
+		"grant.foreign": mustEncode(t, goldenSealer(t), "grant.foreign", whole), // with the key of another keyset
+		"grant.huge":    bytes.Repeat([]byte(`{"v":1,"public":`), 50_000),
+		"grant.bare":    []byte(`{"state":"active"}`), // without a format
 		"grant.torn":    value[:len(value)/2],
 		"grant.junk":    []byte("\x00\x01"),
 		"grant.empty":   nil,
