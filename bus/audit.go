@@ -70,7 +70,10 @@ func (s *session) openAudit(ctx context.Context) (err error) {
 
 // fingerprintKey reads the key that replicas share, and makes it where there is none.
 func (s *session) fingerprintKey(ctx context.Context) ([]byte, error) {
-	own := &Bus{cfg: s.cfg}
+	own, err := New(s.cfg) // of which only the store is used
+	if err != nil {
+		return nil, err
+	}
 	own.session.Store(s)
 	for {
 		r, err := own.Store().Get(ctx, auditKey)
