@@ -167,7 +167,7 @@ type certifiedServices struct {
 	callers   []Caller
 }
 
-func named(name string, change ...func(*x509.Certificate)) func(*x509.Certificate) {
+func withName(name string, change ...func(*x509.Certificate)) func(*x509.Certificate) {
 	return func(c *x509.Certificate) {
 		c.Subject.CommonName, c.DNSNames = name, nil
 		for _, f := range change {
@@ -188,7 +188,7 @@ func openCertified(t *testing.T) (certifiedServices, nats.Option) {
 	cfg.TLS, cfg.Auth = c.authority.Issue("server"), Auth{Callers: c.callers}
 	c.Bus = openBus(t, cfg)
 	return c, nats.Option(func(o *nats.Options) error {
-		for _, opt := range append(proof.Options(), nats.Secure(c.authority.Client(c.authority.Issue("anything", named("anything"))))) {
+		for _, opt := range append(proof.Options(), nats.Secure(c.authority.Client(c.authority.Issue("anything", withName("anything"))))) {
 			if err := opt(o); err != nil {
 				return err
 			}
@@ -198,11 +198,11 @@ func openCertified(t *testing.T) (certifiedServices, nats.Option) {
 }
 
 func (c certifiedServices) billing() tlsfiles.Files {
-	return c.authority.Issue("billing", named("billing", func(x *x509.Certificate) { x.Subject.Organization = []string{"Acme, Inc."} }))
+	return c.authority.Issue("billing", withName("billing", func(x *x509.Certificate) { x.Subject.Organization = []string{"Acme, Inc."} }))
 }
 
 func (c certifiedServices) signing() tlsfiles.Files {
-	return c.authority.Issue("signing", named("whoever", func(x *x509.Certificate) { x.EmailAddresses = []string{"signing@example.com"} }))
+	return c.authority.Issue("signing", withName("whoever", func(x *x509.Certificate) { x.EmailAddresses = []string{"signing@example.com"} }))
 }
 
 func TestServicesAreKnownByTheirCertificates(t *testing.T) {
@@ -237,10 +237,10 @@ func TestServicesAreKnownByTheirCertificates(t *testing.T) {
 	for who, opts := range map[string][]nats.Option{
 		"no certificate":                       {certificate(tlsfiles.Files{})},
 		"no certificate, a name":               {certificate(tlsfiles.Files{}), nats.UserInfo(c.callers[0].Certificate, "")},
-		"a certificate of nobody":              {certificate(c.authority.Issue("nobody", named("nobody")))},
-		"a certificate of nobody, a name":      {certificate(c.authority.Issue("nobody", named("nobody"))), nats.UserInfo(c.callers[0].Certificate, "")},
-		"a part of a subject":                  {certificate(c.authority.Issue("part", named("billing")))},
-		"the same name of another authority":   {certificate(tlstest.New(t, t.TempDir(), "ours").Issue("signing", named("signing@example.com")))},
+		"a certificate of nobody":              {certificate(c.authority.Issue("nobody", withName("nobody")))},
+		"a certificate of nobody, a name":      {certificate(c.authority.Issue("nobody", withName("nobody"))), nats.UserInfo(c.callers[0].Certificate, "")},
+		"a part of a subject":                  {certificate(c.authority.Issue("part", withName("billing")))},
+		"the same name of another authority":   {certificate(tlstest.New(t, t.TempDir(), "ours").Issue("signing", withName("signing@example.com")))},
 		"an NKey without a certificate":        {desk, certificate(tlsfiles.Files{})},
 		"a certificate, and an NKey of nobody": {certificate(c.billing()), nats.Nkey(testNKey, func([]byte) ([]byte, error) { return make([]byte, 64), nil })},
 	} {
@@ -363,7 +363,7 @@ func TestReconnectToAnExternalServerUsesTheFilesOfThen(t *testing.T) {
 			t.Errorf("the server sees the certificate of %s, want %s", got, want)
 		}
 	}
-	authority.Issue("esignd", named("esignd-2"))
+	authority.Issue("esignd", withName("esignd-2"))
 	again("esignd-2")
 	if err := os.Remove(cfg.TLS.Key); err != nil {
 		t.Fatal(err)
@@ -411,12 +411,12 @@ func TestExternalServerKnowsServicesByTheirCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeBus(t, b)
-	nc := dialDenied(t, b, nats.Secure(authority.Client(authority.Issue("billing", named("billing")))))
+	nc := dialDenied(t, b, nats.Secure(authority.Client(authority.Issue("billing", withName("billing")))))
 	if err := nc.Publish("esign.api.other.token.get", nil); err != nil {
 		t.Fatal(err)
 	}
 	nc.wantRefusal(t, "billing asks as another tenant")
-	refused(t, b, "a certificate of nobody", nats.Secure(authority.Client(authority.Issue("nobody", named("nobody")))))
+	refused(t, b, "a certificate of nobody", nats.Secure(authority.Client(authority.Issue("nobody", withName("nobody")))))
 
 	// The same users on a server that asks for certificates and does not go by them.
 	_, err = open(permitted(t, dir, strings.Replace(text, "verify_and_map: true", "verify: true", 1)))

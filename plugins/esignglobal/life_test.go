@@ -175,7 +175,7 @@ func authorized(t *testing.T, m *core.Manager, network *pipes) {
 	if err != nil {
 		t.Fatalf("consent page: %s %v", res.Status, err)
 	}
-	if _, err := m.Exchange(t.Context(), selector.Tenant, location.Query()); err != nil {
+	if _, err := m.Exchange(t.Context(), core.ExchangeRequest{Tenant: selector.Tenant, Params: location.Query()}); err != nil {
 		t.Fatal(err)
 	}
 }
