@@ -1,13 +1,10 @@
 package bus
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/esignd/esignd/bus/client"
@@ -150,37 +147,6 @@ func (d *daemon) wantResumed(t *testing.T, js jetstream.JetStream) {
 	if found[wire.AuditAction(wire.TokenRefresh)] > 0 || found[wire.AuditBackup] > 0 {
 		t.Errorf("what was not done is in the audit: %v", found)
 	}
-}
-
-// A stream that never answers holds a token back as long as it takes to find out.
-func TestSilentAuditHandsOutNothing(t *testing.T) {
-	e := startExternal(t, nil)
-	cfg := externalConfig(t, e.ClientURL())
-	cfg.Audit.Enabled = true
-	d := startDaemon(t, openBus(t, cfg), nil)
-	ctx := testContext(t)
-	c, _ := d.caller(t, "default")
-	sel := client.Selector{Grant: d.seed(t, "default", "alice").Grant}
-	if _, err := c.Token(ctx, sel); err != nil {
-		t.Fatal(err)
-	}
-	if err := e.DisableJetStream(); err != nil {
-		t.Fatal(err)
-	}
-	// From memory: what has been heard from the store counts for two seconds.
-	_, err := c.Token(ctx, sel)
-	if !errors.Is(err, core.TemporarilyUnavailable) {
-		t.Errorf("a token without JetStream: %v", err)
-	}
-	if err := e.EnableJetStream(&server.JetStreamConfig{StoreDir: e.opts.StoreDir}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "tokens are handed out again", func() bool {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		_, err := c.Token(ctx, sel)
-		return err == nil
-	})
 }
 
 func TestAuditKeyThatCannotBeReadStopsTheStart(t *testing.T) {
