@@ -184,7 +184,7 @@ func ExamineDataDir(path string) []Finding {
 	}
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(path, &disk); err == nil {
-		f.room(path, disk.Bavail*uint64(disk.Bsize))
+		f.room(path, disk.Bavail*uint64(disk.Bsize)) //nolint:gosec // a block has a size above 0
 	}
 	f.sync(path)
 	return f.all

@@ -33,7 +33,7 @@ func forms(secret string) []string {
 	for _, text := range escaped(secret) {
 		all = append(all, text, hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text))))
 		all = append(all, base64Forms(text)...)
-		all = append(all, strings.Trim(fmt.Sprint([]byte(text)), "[]"), listOfHex(text))
+		all = append(all, list(text, "%d", " "), list(text, "0x%x", ", "))
 	}
 	return all
 }
@@ -64,11 +64,11 @@ func base64Forms(text string) []string {
 	return all
 }
 
-// listOfHex is a secret as a Go stack and %#v print bytes.
-func listOfHex(text string) string {
-	list := make([]string, len(text))
+// list is a secret as Go prints bytes: in decimal numbers by %v, and in hexadecimal ones by %#v and in a stack.
+func list(text, number, between string) string {
+	numbers := make([]string, len(text))
 	for i := range len(text) {
-		list[i] = fmt.Sprintf("0x%x", text[i])
+		numbers[i] = fmt.Sprintf(number, text[i])
 	}
-	return strings.Join(list, ", ")
+	return strings.Join(numbers, between)
 }
