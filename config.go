@@ -153,6 +153,9 @@ type Client struct {
 type Keys struct {
 	Keyset string
 	Wrap   core.Secret `koanf:"-"`
+	// Wrapper takes the place of Wrap for a program that embeds the daemon, such as a client of a key management service.
+	// It is asked when the keyset is read or written, never for a record. No setting names it.
+	Wrapper bus.Wrapper `koanf:"-"`
 }
 
 // Audit says whether each act is kept in the stream ESIGN_AUDIT, and how much of it.

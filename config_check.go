@@ -53,7 +53,7 @@ func (c Config) checkExternal(p *problems) {
 	if c.Keys.Keyset == "" {
 		p.addf("keys.keyset", "is missing: with an external NATS server (nats.url), name a file that all replicas share")
 	}
-	if c.Keys.Wrap.IsZero() && !p.has("keys.wrap") {
+	if c.Keys.Wrap.IsZero() && c.Keys.Wrapper == nil && !p.has("keys.wrap") {
 		p.addf("keys.wrap", "is missing: with an external NATS server (nats.url), write {env: NAME} or {file: PATH} of 32 random bytes in base64 (openssl rand -base64 32)")
 	}
 	c.NATS.TLS.check(p, "nats.tls")

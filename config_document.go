@@ -29,7 +29,7 @@ func (c Config) document() map[string]any {
 		}),
 		"plugins": filled(map[string]any{"dir": c.Plugins.Dir, "sha256": pins}),
 		"clients": clients,
-		"keys":    filled(map[string]any{"keyset": c.Keys.Keyset, "wrap": given(!c.Keys.Wrap.IsZero())}),
+		"keys":    filled(map[string]any{"keyset": c.Keys.Keyset, "wrap": given(!c.Keys.Wrap.IsZero() || c.Keys.Wrapper != nil)}),
 		"audit": map[string]any{
 			"enabled": c.Audit.Enabled, "max_age": hours(c.Audit.MaxAge), "max_bytes": c.Audit.MaxBytes,
 		},

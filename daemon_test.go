@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +168,47 @@ func TestDaemonStartsAnswersAndCloses(t *testing.T) {
 	}
 	if err := goleak.Find(ignore); err != nil {
 		t.Error(err)
+	}
+}
+
+// ownWrapper is a program's own way to wrap the keyset.
+type ownWrapper struct{ asked atomic.Int32 }
+
+func (w *ownWrapper) EncryptWithContext(_ context.Context, plain, _ []byte) ([]byte, error) {
+	w.asked.Add(1)
+	return mirrored(plain), nil
+}
+
+func (w *ownWrapper) DecryptWithContext(_ context.Context, wrapped, _ []byte) ([]byte, error) {
+	w.asked.Add(1)
+	return mirrored(wrapped), nil
+}
+
+func mirrored(b []byte) []byte {
+	b = slices.Clone(b)
+	slices.Reverse(b)
+	return b
+}
+
+func TestEmbedderWrapsTheKeysetItself(t *testing.T) {
+	cfg, own := daemonConfig(t), &ownWrapper{}
+	cfg.Keys.Wrapper = own
+	for range 2 { // on the same data_dir
+		before := own.asked.Load()
+		d, err := esignd.New(cfg)
+		if err == nil {
+			err = d.Start(t.Context())
+		}
+		if err == nil {
+			err = d.Close(t.Context())
+		}
+		if err != nil || own.asked.Load() == before {
+			t.Fatalf("it was asked %d times, %d of them before: %v", own.asked.Load(), before, err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(cfg.DataDir, "keyset.json"))
+	if err != nil || !strings.Contains(string(text), "encryptedKeyset") {
+		t.Errorf("the keyset is %s: %v", text, err)
 	}
 }
 

@@ -140,7 +140,7 @@ func (c Config) bus(log *slog.Logger) bus.Config {
 		Auth:   bus.Auth{None: c.NATS.Auth == AuthNone, Callers: c.NATS.Callers()},
 		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, Credentials: c.NATS.Credentials,
 		TLS:   tlsfiles.Files(c.NATS.TLS),
-		Keys:  bus.Keys{Keyset: c.Keys.Keyset, Wrap: c.Keys.Wrap},
+		Keys:  bus.Keys{Keyset: c.Keys.Keyset, Wrap: c.Keys.Wrap, Wrapper: c.Keys.Wrapper},
 		Audit: bus.AuditConfig{Enabled: c.Audit.Enabled, MaxAge: c.Audit.MaxAge, MaxBytes: c.Audit.MaxBytes}, Logger: log,
 	}
 }
