@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -37,22 +39,35 @@ func (p *places) keep(place string, text []byte) {
 	p.text[place] = slices.Concat(p.text[place], text, []byte("\n"))
 }
 
-// process reads what /proc tells of a process to whoever may look.
+// process reads what /proc tells of a process to root, and to its user what it lets that one see.
 func (p *places) process(name string, pid int) {
 	p.t.Helper()
 	for _, file := range []string{"cmdline", "environ"} {
-		p.keep(name+" "+file, system.Must(os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)))(p.t))
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+		if errors.Is(err, fs.ErrPermission) {
+			text, err = []byte("closed"), nil
+		}
+		p.keep(name+" "+file, system.Must(text, err)(p.t))
 	}
 }
 
-// processes reads those of a daemon: its own and its plugins'.
+// processes reads those of a daemon, its own and its plugins', and checks that none of them leaves a core file.
 func (p *places) processes(d *system.Daemon) {
 	p.t.Helper()
-	p.process("esignd", d.PID())
+	all := map[string]int{"esignd": d.PID()}
 	for vendor, pid := range d.Plugins() {
-		p.process("plugin "+vendor, pid)
+		all["plugin "+vendor] = pid
+	}
+	for name, pid := range all {
+		p.process(name, pid)
+		limits := system.Must(os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid)))(p.t)
+		if !noCore.Match(limits) {
+			p.t.Errorf("%s may leave a core file:\n%s", name, limits)
+		}
 	}
 }
+
+var noCore = regexp.MustCompile(`(?m)^Max core file size +0 +0 `)
 
 // files reads each file below a folder.
 func (p *places) files(name, dir string) {
