@@ -146,7 +146,7 @@ type behind struct {
 func (b behind) Settings() map[string]string {
 	settings := map[string]string{}
 	for name, value := range b.Sandbox.Settings() {
-		settings[name] = strings.ReplaceAll(value, b.Sandbox.URL(), b.url)
+		settings[name] = strings.ReplaceAll(value, b.URL(), b.url)
 	}
 	return settings
 }
