@@ -35,6 +35,11 @@ func TestSecretsAreNowhereWhateverGoesWrong(t *testing.T) {
 	}
 	server := system.StartNATS(t, binaries, keys.conf())
 	faulty := w.addFaulty()
+	// Nobody else asks this vendor for tokens, so that what it issues is for the grant under test.
+	spooled := system.Registration{
+		Name: "spooled", Vendor: "adobesign", Policy: "lazy", Box: system.World{Watch: w.secrets.Watch}.Open(t, "adobesign"),
+	}
+	w.options.Clients = append(w.options.Clients, spooled)
 	w.options.NATS = &system.External{URL: server.URL(), Keyset: filepath.Join(t.TempDir(), "keyset.json"), Credentials: keys.file("esignd")}
 	d := startDaemon(t, w.options)
 	cl := keys.dial(server.URL())
@@ -42,7 +47,7 @@ func TestSecretsAreNowhereWhateverGoesWrong(t *testing.T) {
 	t.Cleanup(nc.Close)
 
 	w.goWrong(cl, faulty)
-	w.spool(d, cl, server)
+	w.spool(d, cl, spooled, server)
 	w.noteKeyset(w.options.NATS.Keyset)
 	backup := exec.CommandContext(t.Context(), binaries.Path("esignd"), "backup", "--config", d.Config, "--out", filepath.Join(filepath.Dir(d.Config), "backup"))
 	backup.Env = d.Env
@@ -237,9 +242,8 @@ func (w *secretWorld) exchangeAt(cl *client.Client, c faultyClient) error {
 }
 
 // spool has an outcome wait in the spool, and looks at it there.
-func (w *secretWorld) spool(d *system.Daemon, cl *client.Client, server *system.NATSServer) {
+func (w *secretWorld) spool(d *system.Daemon, cl *client.Client, r system.Registration, server *system.NATSServer) {
 	w.t.Helper()
-	r := w.options.Clients[0]
 	sel := client.Selector{Client: r.Name, Account: "spooled@example.com"}
 	w.connect(w.t, cl, sel)
 	time.Sleep(1100 * time.Millisecond) // a refresh within a second of the last answers that one
