@@ -78,7 +78,8 @@ func (s *schemaSize) addReference(ref string, depth int) error {
 	}
 	at := s.root
 	for _, name := range strings.Split(path, "/") {
-		object, ok := at.(map[string]any)
+		object, _ := at.(map[string]any) // nil has no members
+		var ok bool
 		if at, ok = object[strings.NewReplacer("~1", "/", "~0", "~").Replace(name)]; !ok {
 			return errors.New("has a $ref to a place that is not there")
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,7 +50,7 @@ func (nobody) Settings() map[string]string { return map[string]string{"any": "th
 
 func (n nobody) Client() (id, secret string) { return "client-of-" + n.vendor, n.secret() }
 
-func (n nobody) secret() string { return "CANARY-client-secret-of-" + n.vendor }
+func (n nobody) secret() string { return "CANARY-client-secret-of-" + n.vendor + "." }
 
 // pluginFolder returns a folder with eSignGlobal's plugin and the attackers'.
 func pluginFolder(t *testing.T, name string, attacks map[string]bool) string {
@@ -85,7 +86,7 @@ func TestHostilePluginsHarmNobodyElse(t *testing.T) {
 
 func attackDaemon(t *testing.T, name string, attacks map[string]bool) {
 	robot := system.Registration{
-		Name: "robot", Vendor: "esignglobal", GrantType: "client_credentials", Box: system.World{Lifetime: 6 * time.Second}.Open(t, "esignglobal"),
+		Name: "robot", Vendor: "esignglobal", GrantType: "client_credentials", Box: system.World{Lifetime: 2 * time.Minute}.Open(t, "esignglobal"),
 	}
 	clients := []system.Registration{robot}
 	for vendor := range attacks {
@@ -109,7 +110,7 @@ func attackDaemon(t *testing.T, name string, attacks map[string]bool) {
 		}
 	})
 	system.Await(t, time.Minute, "the other vendor's token is refreshed under attack", func() bool {
-		return good.generations.Load() >= 2 && good.asked.Load() >= 50
+		return good.generations.Load() >= 3 && good.asked.Load() >= 50
 	})
 	good.stop()
 	t.Logf("meanwhile the other vendor's token was asked for %d times, over %d generations", good.asked.Load(), good.generations.Load())
@@ -142,7 +143,10 @@ func attack(t *testing.T, d *system.Daemon, vendor string, answers bool) {
 		t.Fatalf("import: %v", err)
 	}
 	for range 2 {
-		_, _ = cl.Refresh(ctx, sel) // what came of it, the grant says
+		system.Await(t, time.Minute, "a refresh reaches the plugin", func() bool { // within a second of the import it does not
+			tok, err := cl.Refresh(ctx, sel) // what came of it, the grant says
+			return err != nil || !slices.Contains(tok.Warnings, core.WarnRefreshedRecently)
+		})
 	}
 	system.Await(t, 2*time.Minute, "the token that there should be", func() bool {
 		tok, err := cl.Token(ctx, sel)
@@ -157,7 +161,7 @@ func attack(t *testing.T, d *system.Daemon, vendor string, answers bool) {
 	}
 }
 
-// other asks for the token of the vendor that means well.
+// other asks for the token of the vendor that means well, and now and then has it refreshed.
 type other struct {
 	stop               func()
 	asked, generations atomic.Int32
@@ -170,7 +174,11 @@ func watchOther(t *testing.T, d *system.Daemon) *other {
 	var running sync.WaitGroup
 	running.Go(func() {
 		for last := uint64(0); ctx.Err() == nil; o.asked.Add(1) {
-			tok, err := cl.Token(t.Context(), client.Selector{Client: "robot"})
+			ask := cl.Refresh
+			if o.asked.Load()%25 > 0 {
+				ask = func(ctx context.Context, sel client.Selector) (client.Token, error) { return cl.Token(ctx, sel) }
+			}
+			tok, err := ask(t.Context(), client.Selector{Client: "robot"})
 			if err != nil {
 				t.Errorf("another vendor's token: %v", err)
 				return
@@ -219,13 +227,13 @@ func checkIsolation(t *testing.T, d *system.Daemon, robot system.Registration, a
 			switch has := strings.Contains(text, secret); {
 			case has && of == vendor:
 				own++
-			case has && !strings.HasPrefix(of, vendor): // floodline is the beginning of floodlines
+			case has:
 				t.Errorf("the plugin of %s holds the client secret of %s", vendor, of)
 			}
 		}
 	}
-	if own < 3 {
-		t.Errorf("%d plugins were found to hold their own secret: the search shows nothing", own)
+	if own == 0 { // attackers may just have been started again; the other vendor's plugin was not
+		t.Error("no plugin was found to hold its own secret: the search shows nothing")
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,7 +62,7 @@ func floods() []Attack {
 
 // child starts a process that holds this one's outputs for as long as it lives.
 func child(ownGroup bool) {
-	c := exec.Command("/bin/sleep", strconv.Itoa(int(Outlives/time.Second)))
+	c := exec.Command("/bin/sleep", "30") // Outlives
 	c.Stdout, c.Stderr = rawStdout, rawStderr
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: ownGroup}
 	_ = c.Start() // that one does not start is what bounds a bomb
@@ -92,7 +91,7 @@ func processes() []Attack {
 			token: func(context.Context, core.TokenRequest) (core.TokenResponse, error) {
 				var eaten [][]byte
 				for {
-					eaten = append(eaten, bytes.Repeat([]byte{byte(len(eaten))}, 32<<20))
+					eaten = append(eaten, bytes.Repeat([]byte("eaten"), 6<<20))
 					<-time.After(10 * time.Millisecond)
 				}
 			},
