@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -81,8 +80,6 @@ func bePlugin(vendor string) {
 		for _, line := range []string{`{"@message":1}`, `{"@level":{},"@timestamp":[]}`, `{"level":7,"msg":null}`, `{"@message":"x","@timestamp":"yesterday"}`, "{", "\x00\xff"} {
 			fmt.Fprintln(os.Stderr, line)
 		}
-	case "forks":
-		startGrandchildren()
 	}
 	sdk.Serve(adapter)
 }
@@ -118,18 +115,6 @@ func (nothing) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error { return nil
 
 func (nothing) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
 	return nil, nil
-}
-
-// startGrandchildren leaves two processes that hold the output pipes for ever: one in the plugin's group, one not.
-func startGrandchildren() {
-	for _, own := range []bool{false, true} {
-		child := exec.Command("/bin/sleep", "30")
-		child.Stdout, child.Stderr = os.Stdout, os.Stderr
-		child.SysProcAttr = &syscall.SysProcAttr{Setpgid: own}
-		if err := child.Start(); err != nil {
-			panic(err)
-		}
-	}
 }
 
 // scripted is an adapter that does what the client's id says.

@@ -30,7 +30,7 @@ const (
 // attacks are those of plugins/internal/hostile that start, by vendor, and whether a refresh answers a new token. Each list
 // is what one daemon meets at a time.
 var attacks = map[string]map[string]bool{
-	"calls":     {"hangs": false, "exits": false, "panics": false, "crashes": false, "late": false, "freezes": false},
+	"calls":     {"hangs": false, "leaves": false, "panics": false, "crashes": false, "late": false, "freezes": false},
 	"answers":   {"huge": false, "wide": false, "empty": false, "tells": false, "nonsense": true, "shares": true, "logs": true},
 	"processes": {"forks": true, "bombs": true, "stays": true, "eats": false, "hangsup": false, "headers": false, "offers": true},
 	"floods":    {"floodline": true, "floodlines": true, "floodjson": true, "floodpanic": true, "floodbinary": true, "floodstdout": true},

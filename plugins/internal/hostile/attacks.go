@@ -92,7 +92,7 @@ func calls() []Attack {
 	}
 	return []Attack{
 		every("hangs", "answers no call", core.CodeTimeout, unanswered, hang),
-		every("exits", "ends in every call", core.CodePlugin, "exit status 5", exit),
+		every("leaves", "ends in every call", core.CodePlugin, "exit status 5", exit),
 		every("panics", "panics in every call", core.CodeInternal, "", panics),
 		every("crashes", "panics beside every call", core.CodePlugin, "exit status 2", func(context.Context) error {
 			go panic("with a value that nobody is to see")
