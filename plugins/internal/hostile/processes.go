@@ -90,10 +90,11 @@ func processes() []Attack {
 			Vendor: "eats", Does: "takes memory in every call until it is ended", Code: core.CodePlugin, Ends: "MiB of memory",
 			token: func(context.Context, core.TokenRequest) (core.TokenResponse, error) {
 				var eaten [][]byte
-				for {
+				for len(eaten) < 1<<20 {
 					eaten = append(eaten, bytes.Repeat([]byte("eaten"), 6<<20))
 					<-time.After(10 * time.Millisecond)
 				}
+				return core.TokenResponse{}, nil
 			},
 		},
 		{
