@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/esignd/esignd/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles"
 )
 
 var semanticVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/bus"
+	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
-	"github.com/esignd/esignd/tlsfiles"
 	"github.com/esignd/esignd/web/control"
 )
 

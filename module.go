@@ -15,10 +15,10 @@ import (
 	"go.uber.org/fx/fxevent"
 
 	"github.com/esignd/esignd/bus"
+	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
 	"github.com/esignd/esignd/telemetry"
-	"github.com/esignd/esignd/tlsfiles"
 	"github.com/esignd/esignd/web"
 	"github.com/esignd/esignd/web/control"
 )

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
+	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/bus/wire"
-	"github.com/esignd/esignd/tlsfiles"
 )
 
 // Permissions returns the part of a nats-server configuration that lets the callers in: an account for esignd, whose user

@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
-	"github.com/esignd/esignd/tlsfiles"
 )
 
 // DefaultListen is where the embedded server listens unless Config says otherwise.

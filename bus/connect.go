@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/esignd/esignd/bus/creds"
-	"github.com/esignd/esignd/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/esignd/esignd/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles"
 )
 
 // growPoll is how often a mirror is asked how far it is.

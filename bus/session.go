@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/esignd/esignd/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles"
 )
 
 // session is all that is open between Start and Close. Its fields do not change in between.

@@ -20,9 +20,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/bus/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles/tlstest"
 	"github.com/esignd/esignd/core"
-	"github.com/esignd/esignd/tlsfiles"
-	"github.com/esignd/esignd/tlsfiles/tlstest"
 )
 
 // shown connects anew and returns the serial number of the certificate that the server shows.

@@ -162,7 +162,7 @@ func rules() []arch.Rule {
 }
 
 // folders are the top-level folders, dot folders aside.
-var folders = []string{"bus", "cmd", "core", "deploy", "docs", "examples", "plugins", "telemetry", "tests", "tlsfiles", "web", "workflow"}
+var folders = []string{"bus", "cmd", "core", "deploy", "docs", "examples", "plugins", "telemetry", "tests", "web", "workflow"}
 
 // sleeps are the files without tests in them that may call time.Sleep.
 var sleeps = map[string]string{

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
-	"github.com/esignd/esignd/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles"
 )
 
 // The bounds of a listener. Writing has to outlast the end of a connect flow, in which a vendor is called.

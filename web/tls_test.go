@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/esignd/esignd/tlsfiles"
-	"github.com/esignd/esignd/tlsfiles/tlstest"
+	"github.com/esignd/esignd/bus/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles/tlstest"
 )
 
 // httpsBrowser is a browser whose connections the test ends.

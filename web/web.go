@@ -16,8 +16,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/core"
-	"github.com/esignd/esignd/tlsfiles"
 )
 
 // Manager is what the pages need of a [core.Manager]. Methods may be called concurrently, and return a *core.Error.

@@ -10,8 +10,8 @@ import (
 	"github.com/esignd/esignd"
 	"github.com/esignd/esignd/bus"
 	"github.com/esignd/esignd/bus/creds"
+	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/bus/wire"
-	"github.com/esignd/esignd/tlsfiles"
 )
 
 type credsCommands struct {

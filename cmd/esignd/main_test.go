@@ -20,12 +20,12 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/esignd/esignd/bus/tlsfiles/tlstest"
 	"github.com/esignd/esignd/plugins/adobesign"
 	"github.com/esignd/esignd/plugins/consent"
 	"github.com/esignd/esignd/plugins/dropboxsign"
 	"github.com/esignd/esignd/plugins/esignglobal"
 	"github.com/esignd/esignd/plugins/sdk"
-	"github.com/esignd/esignd/tlsfiles/tlstest"
 )
 
 // TestMain makes the test binary esignd and the plugins too, where it is started under their names.

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esignd/esignd/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles"
 )
 
 // Authority signs certificates.

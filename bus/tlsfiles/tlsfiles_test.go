@@ -16,8 +16,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/esignd/esignd/tlsfiles"
-	"github.com/esignd/esignd/tlsfiles/tlstest"
+	"github.com/esignd/esignd/bus/tlsfiles"
+	"github.com/esignd/esignd/bus/tlsfiles/tlstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
