@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"github.com/esignd/esignd/bus/wire"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/esignd/esignd/bus/wire"
 )
 
 // identify puts a service in the place of the daemon's that answers grant.get with who asks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -113,7 +114,7 @@ func (x *metrics) observeConnections(s *session, to metric.Observer) {
 	for name, nc := range map[string]*nats.Conn{"state": s.state, "public": s.public} {
 		which := metric.WithAttributes(attribute.String("esignd.nats.connection", name))
 		to.ObserveInt64(x.connected, truth(nc.IsConnected()), which)
-		to.ObserveInt64(x.reconnects, int64(nc.Stats().Reconnects), which)
+		to.ObserveInt64(x.reconnects, whole(nc.Stats().Reconnects), which)
 	}
 	to.ObserveInt64(x.writable, truth(s.state.IsConnected() && s.takesWrites() && (s.server == nil || s.server.srv.JetStreamEnabled())))
 }
@@ -129,8 +130,8 @@ func (x *metrics) observeServer(s *session, to metric.Observer) {
 	to.ObserveInt64(x.connections, int64(v.Connections))
 	to.ObserveInt64(x.slow, v.SlowConsumers)
 	if js := v.JetStream.Stats; js != nil {
-		to.ObserveInt64(x.storage, int64(js.Store))
-		to.ObserveInt64(x.apiErrors, int64(js.API.Errors))
+		to.ObserveInt64(x.storage, whole(js.Store))
+		to.ObserveInt64(x.apiErrors, whole(js.API.Errors))
 	}
 }
 
@@ -147,9 +148,14 @@ func (x *metrics) observeStreams(ctx context.Context, s *session, to metric.Obse
 			continue
 		}
 		which := metric.WithAttributes(attribute.String("esignd.stream", info.Config.Name))
-		to.ObserveInt64(x.messages, int64(info.State.Msgs), which)
-		to.ObserveInt64(x.size, int64(info.State.Bytes), which)
+		to.ObserveInt64(x.messages, whole(info.State.Msgs), which)
+		to.ObserveInt64(x.size, whole(info.State.Bytes), which)
 	}
+}
+
+// whole is a count as an instrument takes it.
+func whole(n uint64) int64 {
+	return int64(min(n, math.MaxInt64)) //nolint:gosec // it fits
 }
 
 func truth(b bool) int64 {

@@ -74,11 +74,11 @@ func (x *serviceMetrics) observe(endpoints []*endpoint) (metric.Registration, er
 			name := attribute.String("esignd.endpoint", string(e.name))
 			only := metric.WithAttributes(name)
 			to.ObserveInt64(x.active, e.count.pending.Load(), only)
-			to.ObserveInt64(x.overloaded, int64(e.count.overloaded.Load()), only)
+			to.ObserveInt64(x.overloaded, whole(e.count.overloaded.Load()), only)
 			for reason, n := range map[string]uint64{
 				"no_reply": e.count.noReply.Load(), "bad_reply": e.count.badReply.Load(), "unsent": e.count.unsent.Load(),
 			} {
-				to.ObserveInt64(x.dropped, int64(n), metric.WithAttributes(name, attribute.String("esignd.reason", reason)))
+				to.ObserveInt64(x.dropped, whole(n), metric.WithAttributes(name, attribute.String("esignd.reason", reason)))
 			}
 		}
 		return nil
