@@ -25,7 +25,7 @@ func TestThreatsHaveTestsThatAreThere(t *testing.T) {
 	}
 	for _, area := range []string{
 		"Tenants", "Replies", "Events", "Store and keys", "Backups", "Transport", "Connect flow", "SSRF", "Plugins", "Console and admin",
-		"Logs and telemetry", "Input and load", "Time", "Supply chain",
+		"Logs and telemetry", "Audit", "Input and load", "Time", "Supply chain",
 	} {
 		if !slices.Contains(areas, area) {
 			t.Errorf("SECURITY.md: no threats of %s", area)

@@ -38,8 +38,10 @@ var belongs = map[string][]string{
 	"command connect":       {"connect ticket"}, // a link, for the account's owner
 	"command token pending": {"connect ticket"}, // the same
 	"page connect":          {"state", "cookie"},
-	"esignd environ":        {"collector's key"}, // OpenTelemetry's own variable has it
-	"replies":               {"misplaced name"},  // which tells the caller, and nobody else, which name is unknown
+	"esignd environ":        {"collector's key"},                 // OpenTelemetry's own variable has it
+	"replies":               {"unknown field", "unknown client"}, // the caller, and nobody else, is told which name is wrong
+	"folder/data/nats/jetstream/ESIGND/streams/ESIGN_AUDIT/msgs/1.blk": {"unknown client"}, // what was asked for
+	"command audit": {"unknown client"},
 }
 
 // TestSecretsAreNowhere takes grants through everything that touches a secret, at log level debug and with all
@@ -105,7 +107,7 @@ func newSecretWorld(t *testing.T) *secretWorld {
 	w.secrets.Note("collector's key", key)
 	w.options = system.Options{
 		Clients: clients, LogLevel: "debug", ReturnTo: returnTo, Secrets: t.TempDir(), Plugins: pluginFolder(t),
-		Env: append(w.collector.env(), "OTEL_EXPORTER_OTLP_HEADERS=x-api-key="+key),
+		Env: append(w.collector.env(), "OTEL_EXPORTER_OTLP_HEADERS=x-api-key="+key, "ESIGND_AUDIT_ENABLED=true"),
 	}
 	return w
 }
@@ -164,7 +166,7 @@ func (w *secretWorld) wantNothing() {
 	w.seen.wantText(
 		"output", "events", "replies", "page console", "page metrics", "page connect", "page callback", "page result", "esignd environ", "esignd cmdline",
 		"plugin generic environ", "plugin generic cmdline", "telemetry: traces", "telemetry: metrics", "telemetry: logs",
-		"folder/data/keyset.json", "folder/esignd.yaml", "folder/backup", "command backup", "command import")
+		"folder/data/keyset.json", "folder/esignd.yaml", "folder/backup", "command backup", "command import", "command audit", "command doctor")
 	for _, found := range w.seen.found(w.secrets, belongs) {
 		w.t.Error(found)
 	}
@@ -270,12 +272,13 @@ func (w *secretWorld) imported(t *testing.T, cl *client.Client, r system.Registr
 // mustFail sends requests with secrets in the wrong places.
 func (w *secretWorld) mustFail(t *testing.T, d *system.Daemon) {
 	t.Helper()
-	misplaced, name := "canary-misplaced-"+rand.Text(), "canary-name-"+rand.Text()
+	misplaced, field, name := "canary-misplaced-"+rand.Text(), "canary-field-"+rand.Text(), "canary-client-"+rand.Text()
 	w.secrets.Note("misplaced secret", misplaced)
-	w.secrets.Note("misplaced name", name)
+	w.secrets.Note("unknown field", field)
+	w.secrets.Note("unknown client", name)
 	nc := connectPlain(t, d)
 	for _, request := range []string{
-		`{"client":"adobe","account":"a","refresh_token":["` + misplaced + `"]}`, `{"client":"adobe","` + name + `":1}`,
+		`{"client":"adobe","account":"a","refresh_token":["` + misplaced + `"]}`, `{"client":"adobe","` + field + `":1}`,
 		`{"client":"adobe","refresh_token":"` + misplaced, `{"client":"` + name + `","account":"a","refresh_token":"x"}`,
 		`{"client":"adobe","account":"a","refresh_token":"x","expires_at":"` + misplaced + `"}`, `{"client":"adobe","account":7,"refresh_token":"` + misplaced + `"}`,
 		`{"client":"adobe","account":"a","refresh_token":"x","api_base_url":"https://` + misplaced + `.example.com/"}`,
@@ -306,6 +309,7 @@ func (w *secretWorld) commands(d *system.Daemon) {
 	w.secrets.Note("refresh_token", token)
 	selector := []string{"--client", "adobe", "--account", "secret@example.com"}
 	config := []string{"--config", d.Config}
+	got := system.Must(d.Dial().Token(w.t.Context(), client.Selector{Client: "adobe", Account: "secret@example.com"}))(w.t)
 	pending := client.Selector{Client: "adobe", Account: "pending@example.com"}
 	w.noteTicket(system.Must(d.Dial().Authorize(w.t.Context(), client.AuthorizeRequest{Client: pending.Client, Account: pending.Account}))(w.t).ConnectURL)
 	for _, c := range []struct {
@@ -324,6 +328,9 @@ func (w *secretWorld) commands(d *system.Daemon) {
 		{name: "keys", args: append([]string{"keys", "status", "--json"}, config...)},
 		{name: "keys", args: append([]string{"keys", "rotate"}, config...)},
 		{name: "backup", args: append([]string{"backup", "--out", filepath.Join(filepath.Dir(d.Config), "backup")}, config...)},
+		{name: "audit", args: append([]string{"audit", "list"}, config...)},
+		{name: "audit", args: append([]string{"audit", "find"}, config...), stdin: got.AccessToken.Reveal()},
+		{name: "doctor", args: append([]string{"doctor"}, config...)},
 		{name: "version", args: []string{"version"}},
 	} {
 		cmd := exec.CommandContext(w.t.Context(), binaries.Path("esignd"), c.args...)
