@@ -22,6 +22,9 @@ type Config struct {
 	// LooseParents only warns where others can write a folder above that of the file, instead of refusing to start it. It is
 	// for development, in folders that were never meant to run a service.
 	LooseParents bool
+	// Verbatim leaves in the log, and in the text of errors, what the plugin wrote there of the secrets of its calls. It is for
+	// tests that look whether it does.
+	Verbatim bool
 	// Args are given to the plugin on its command line. No secret belongs there.
 	Args []string
 	// Env holds further variables for the plugin, as NAME=value. No secret belongs there.
@@ -96,10 +99,11 @@ func New(cfg Config) (*Plugin, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default()).With("vendor", cfg.Vendor)
 	return &Plugin{
-		cfg:    cfg,
-		digest: digest,
-		state:  Stopped,
-		down:   notSent("the plugin was not started"),
+		cfg:     cfg,
+		digest:  digest,
+		secrets: discretion{verbatim: cfg.Verbatim},
+		state:   Stopped,
+		down:    notSent("the plugin was not started"),
 	}, nil
 }
 

@@ -21,6 +21,8 @@ const (
 // others read along: its log and the text of its errors. A plugin that means to can still say a secret in other
 // words; one that logs a request by mistake is covered.
 type discretion struct {
+	verbatim bool // nothing is learned
+
 	mu    sync.Mutex // guards what follows
 	known map[string]bool
 	order []string // a ring of what is known
@@ -58,7 +60,7 @@ func (d *discretion) learnItem(field protoreflect.FieldDescriptor, secret bool, 
 }
 
 func (d *discretion) learnOne(secret bool, value protoreflect.Value) {
-	if !secret || len(value.String()) < shortestSecret {
+	if d.verbatim || !secret || len(value.String()) < shortestSecret {
 		return
 	}
 	d.mu.Lock()

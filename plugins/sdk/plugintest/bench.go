@@ -214,7 +214,7 @@ func (b *bench) another(ctx context.Context) (*subject, error) {
 	// The race detector would keep every plugin for a second at its end.
 	env := append([]string{b.mark, "GORACE=atexit_sleep_ms=0"}, b.cfg.Env...)
 	plugin, err := host.New(host.Config{
-		Path: b.path, Vendor: b.cfg.Vendor, Env: env, Logger: slog.New(log), LooseParents: true,
+		Path: b.path, Vendor: b.cfg.Vendor, Env: env, Logger: slog.New(log), LooseParents: true, Verbatim: true,
 		Limits: host.Limits{Start: b.cfg.Timeout, Call: b.cfg.Timeout, Kill: stopWithin, MinBackoff: 10 * time.Millisecond},
 	})
 	if err != nil {
