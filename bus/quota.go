@@ -14,9 +14,8 @@ import (
 // Quota bounds what one caller may ask of one replica. A request over it is told so, up to as many a second as the quota
 // has; those beyond get no answer, so that a flood costs less than it does to send it.
 //
-//	A caller is a service of nats.auth, or another NATS account; where
-//
-// NATS does not say who asks it is the tenant. A bound of 0 is none.
+// A caller is a service of nats.auth, or another NATS account; where NATS does not say who asks, it is the tenant. A
+// bound of 0 is none.
 type Quota struct {
 	// PerSecond is how many requests it may make, on average; at once it may make as many.
 	PerSecond int
