@@ -144,6 +144,9 @@ func (d *daemon) wantResumed(t *testing.T, js jetstream.JetStream) {
 		}
 		return found[wire.AuditResumed] == 1 && found[wire.AuditAction(wire.TokenRevoke)] == 1
 	})
+	if n := d.session.Load().audit.turnedAway(); n < 6 {
+		t.Errorf("%d acts count as refused", n)
+	}
 	if found[wire.AuditAction(wire.TokenRefresh)] > 0 || found[wire.AuditBackup] > 0 {
 		t.Errorf("what was not done is in the audit: %v", found)
 	}

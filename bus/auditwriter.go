@@ -68,6 +68,7 @@ type auditWriter struct {
 	queue   []*act
 	down    time.Time // since when the stream takes nothing; zero: it does
 	refused uint64    // acts, since then
+	ended   uint64    // acts that were refused in such times before
 	closed  bool
 }
 
@@ -108,6 +109,13 @@ func (w *auditWriter) since() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.down
+}
+
+// turnedAway returns how many acts were refused since the start.
+func (w *auditWriter) turnedAway() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended + w.refused
 }
 
 // add takes an act, and calls its then in the order of acts, on another goroutine or on this one.
@@ -323,6 +331,6 @@ func (w *auditWriter) note(err error) {
 		w.log.Error("the audit cannot be written; nothing is handed out until it can be", "stream", wire.AuditStream, "error", err)
 	case err == nil && !w.down.IsZero():
 		w.log.Info("the audit can be written again", "since", w.down, "refused", w.refused)
-		w.down, w.refused = time.Time{}, 0
+		w.down, w.refused, w.ended = time.Time{}, 0, w.ended+w.refused
 	}
 }

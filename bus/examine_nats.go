@@ -112,6 +112,9 @@ func (f *findings) streams(ctx context.Context, js, publicJS jetstream.JetStream
 	}
 	f.stream(ctx, publicJS, eventConfig(cfg.Prefix, cfg.Replicas))
 	f.stream(ctx, js, timers)
+	if cfg.Audit.Enabled {
+		f.stream(ctx, js, auditConfig(cfg))
+	}
 	info := f.stream(ctx, js, recordConfig(cfg.Replicas))
 	if info != nil {
 		f.clock(info.TimeStamp, info.State.LastTime)

@@ -34,9 +34,9 @@ type metrics struct {
 	operations metric.Float64Histogram
 	measured   map[string][]metric.RecordOption // of the operations that went well
 
-	connected, writable, connections, storage, messages, size metric.Int64ObservableUpDownCounter
-	reconnects, slow, apiErrors                               metric.Int64ObservableCounter
-	keyAge                                                    metric.Float64ObservableGauge
+	connected, writable, audited, connections, storage, messages, size metric.Int64ObservableUpDownCounter
+	reconnects, slow, apiErrors, refused                               metric.Int64ObservableCounter
+	keyAge                                                             metric.Float64ObservableGauge
 }
 
 // newMetrics makes the instruments. nil is the global provider.
@@ -48,6 +48,8 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 		measured:    map[string][]metric.RecordOption{},
 		connected:   i.count("esignd.nats.connected", "{connection}", "Connections to NATS that are up."),
 		writable:    i.count("esignd.nats.writable", "{server}", "Whether JetStream takes writes."),
+		audited:     i.count("esignd.audit.writable", "{stream}", "Whether the audit can be written, where it is on."),
+		refused:     i.total("esignd.audit.refused", "{act}", "Acts that were not done because the audit could not be written."),
 		connections: i.count("esignd.nats.server.connections", "{connection}", "Connections to the embedded server."),
 		storage:     i.count("esignd.nats.server.storage", "By", "Bytes that the embedded server's streams have on disk."),
 		messages:    i.count("esignd.stream.messages", "{message}", "Messages in a stream."),
@@ -101,13 +103,14 @@ func (x *metrics) observe(s *session) (metric.Registration, error) {
 		x.observeConnections(s, to)
 		x.observeServer(s, to)
 		x.observeStreams(ctx, s, to)
+		x.observeAudit(s, to)
 		if k := s.keys.now.Load(); k != nil {
 			if at, ok := k.made[k.primary]; ok {
 				to.ObserveFloat64(x.keyAge, time.Since(at).Seconds())
 			}
 		}
 		return nil
-	}, x.connected, x.writable, x.connections, x.storage, x.messages, x.size, x.reconnects, x.slow, x.apiErrors, x.keyAge)
+	}, x.connected, x.writable, x.audited, x.refused, x.connections, x.storage, x.messages, x.size, x.reconnects, x.slow, x.apiErrors, x.keyAge)
 }
 
 func (x *metrics) observeConnections(s *session, to metric.Observer) {
@@ -135,6 +138,14 @@ func (x *metrics) observeServer(s *session, to metric.Observer) {
 	}
 }
 
+func (x *metrics) observeAudit(s *session, to metric.Observer) {
+	if s.audit == nil {
+		return
+	}
+	to.ObserveInt64(x.audited, truth(s.audit.since().IsZero()))
+	to.ObserveInt64(x.refused, whole(s.audit.turnedAway()))
+}
+
 // observeStreams asks for the state of the streams. One that is not told in time is left out.
 func (x *metrics) observeStreams(ctx context.Context, s *session, to metric.Observer) {
 	if !s.state.IsConnected() || !s.public.IsConnected() {
@@ -142,7 +153,10 @@ func (x *metrics) observeStreams(ctx context.Context, s *session, to metric.Obse
 	}
 	ctx, cancel := context.WithTimeout(ctx, streamLook)
 	defer cancel()
-	for _, stream := range []jetstream.Stream{s.records, s.events, s.timers} {
+	for _, stream := range []jetstream.Stream{s.records, s.events, s.timers, s.entries} {
+		if stream == nil {
+			continue
+		}
 		info, err := stream.Info(ctx)
 		if err != nil {
 			continue
