@@ -21,9 +21,9 @@ func TestUnknownOutcomeIsTriedAgain(t *testing.T) {
 			}
 			t.Run(v.name+"/"+f.Name, func(t *testing.T) {
 				t.Parallel()
-				working <- struct{}{}
-				defer func() { <-working }()
-				tryAgain(newWorld(t, startPlugin(t, v), v, f), acted)
+				turn := takeTurn()
+				defer turn.end()
+				tryAgain(newWorld(t, startPlugin(t, v), v, f, turn), acted)
 			})
 		}
 	}
@@ -37,7 +37,7 @@ func tryAgain(w *world, acted bool) {
 		w.t.Fatalf("got %v", err)
 	}
 	lost := w.vendor.rotates && acted // the new refresh token was in the answer that nobody read
-	w.aside(func() {
+	w.turn.aside(func() {
 		for deadline := time.Now().Add(10 * time.Second); errors.Is(err, core.TemporarilyUnavailable) && time.Now().Before(deadline); {
 			time.Sleep(50 * time.Millisecond)
 			_, err = w.manager.Token(w.t.Context(), g.Selector, core.DefaultMinTTL)

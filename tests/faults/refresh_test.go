@@ -24,7 +24,7 @@ const forcedWithin = time.Second
 // on.
 func refreshGoesWrong(w *world) {
 	live, sibling, spent := w.imported("live", "a@example.com", true), w.imported("live", "b@example.com", true), w.imported("spent", "c@example.com", false)
-	w.aside(func() { time.Sleep(forcedWithin) })
+	w.turn.aside(func() { time.Sleep(forcedWithin) })
 	var ofLive, ofSpent reply
 	w.goWrong(2, func() {
 		var asking sync.WaitGroup

@@ -32,9 +32,9 @@ func TestFaults(t *testing.T) {
 // meet runs a test in a world of its own, when it is its turn.
 func meet(t *testing.T, p *plugin, v vendor, f faultproxy.Fault, test func(*world)) {
 	t.Parallel()
-	working <- struct{}{}
-	defer func() { <-working }()
-	w := newWorld(t, p, v, f)
+	turn := takeTurn()
+	defer turn.end()
+	w := newWorld(t, p, v, f, turn)
 	w.row = rowFor(t, f.Name, v.name)
 	test(w)
 }
@@ -59,8 +59,28 @@ func slow(f faultproxy.Fault) bool {
 	return slices.Contains([]string{"slow headers", "a byte a second", "hang", "hang in the body"}, f.Name)
 }
 
+// turn is a test's place among those that work.
+type turn struct{ over bool }
+
+func takeTurn() *turn {
+	working <- struct{}{}
+	return &turn{}
+}
+
+// end gives the place to another, for good.
+func (t *turn) end() {
+	if !t.over {
+		t.over = true
+		<-working
+	}
+}
+
 // aside lets others work while f waits.
-func (w *world) aside(f func()) {
+func (t *turn) aside(f func()) {
+	if t.over {
+		f()
+		return
+	}
 	<-working
 	defer func() { working <- struct{}{} }()
 	f()
@@ -73,10 +93,10 @@ func (w *world) goWrong(n int, ask func()) {
 		w.proxy.Next(w.fault)
 	}
 	if slow(w.fault) {
-		w.aside(ask)
-	} else {
-		ask()
+		// What is left is little, and must not wait for a place: meanwhile the grant would be tried again.
+		w.turn.end()
 	}
+	ask()
 	if err := w.proxy.Restore(); err != nil {
 		w.t.Fatal(err)
 	}

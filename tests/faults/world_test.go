@@ -33,6 +33,7 @@ type world struct {
 	plugin  *plugin
 	box     sandbox
 	proxy   *faultproxy.Proxy
+	turn    *turn
 	calls   *recorder
 	manager *core.Manager
 	seen    secrets
@@ -46,10 +47,10 @@ type world struct {
 
 // newWorld starts a world. The clients "live" and "spent" are one registration at the vendor under two names, so that
 // what befalls one does not hold back the other.
-func newWorld(t *testing.T, p *plugin, v vendor, f faultproxy.Fault) *world {
+func newWorld(t *testing.T, p *plugin, v vendor, f faultproxy.Fault, mine *turn) *world {
 	t.Helper()
 	w := &world{
-		t: t, vendor: v, fault: f, plugin: p,
+		t: t, vendor: v, fault: f, plugin: p, turn: mine,
 		seen: newSecrets(), logs: &system.Output{}, spans: tracetest.NewInMemoryExporter(), events: &events{},
 	}
 	w.box = startSandbox(t, v, w.seen.Watch)
