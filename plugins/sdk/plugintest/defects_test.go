@@ -128,7 +128,7 @@ func declarations() []defect {
 		{name: "bad default", check: "settings", says: "default of url", adapter: schema(strings.Replace(exampleSettings, `"https://sign.example.com"`, "7", 1))},
 		{name: "unknown setting", check: "settings", says: "setting url is not in the schema", adapter: schema(`{"type": "object", "additionalProperties": false}`)},
 		{name: "hides rotation", check: "rotation", says: "RotatesRefreshTokens is false", adapter: declares(func(m *core.Metadata) { m.RotatesRefreshTokens = false })},
-		{name: "hides PKCE", check: "authorization-url", says: "PKCE is not declared", adapter: declares(func(m *core.Metadata) { m.PKCE = false })},
+		{name: "hides PKCE", check: "authorization-url", also: []string{"callback", "exchange"}, says: "PKCE is not declared", adapter: declares(func(m *core.Metadata) { m.PKCE = false })},
 		{name: "hides revocation", check: "revocation", says: "ErrUnsupported", adapter: declares(func(m *core.Metadata) { m.RevokesTokens = false })},
 	}
 }
