@@ -275,6 +275,8 @@ func (r *run) settle() {
 			r.complain("in the end %s hands out a token that the vendor refuses", p.name)
 		}
 	}
+	// The last answers may have been of a refresh, which pays its debts after it.
+	time.Sleep(5 * time.Second)
 }
 
 // slack is how long a replica may serve from memory what the store does not hold any more.
