@@ -12,36 +12,42 @@ import (
 	"github.com/esignd/esignd/core"
 )
 
+// lateAndLast has A stalled in its call and B in its last try, each until its channel is closed. wait waits for both.
+func (w *world) lateAndLast() (holdA, holdB chan struct{}, wait *sync.WaitGroup) {
+	w.t.Helper()
+	other := w.another()
+	w.imported()
+	time.Sleep(30 * time.Minute)
+	holdA, holdB, wait = make(chan struct{}), make(chan struct{}), new(sync.WaitGroup)
+	var calls atomic.Int32
+	w.vendor.set(func(v *vendor) {
+		v.after = func(context.Context, core.TokenRequest) error { <-holdA; return nil }
+		v.before = func(context.Context, core.TokenRequest) error {
+			if calls.Add(1) == 2 {
+				<-holdB
+			}
+			return nil
+		}
+	})
+	wait.Go(func() { _, _ = w.m.Refresh(w.t.Context(), w.sel()) })
+	synctest.Wait()
+	time.Sleep(20 * time.Second)
+	synctest.Wait()
+	wait.Go(func() { _, _ = other.Report(w.t.Context(), w.sel(), 1) }) // the last try
+	synctest.Wait()
+	if calls.Load() != 2 {
+		w.t.Fatalf("%d calls, want A's and B's", calls.Load())
+	}
+	return holdA, holdB, wait
+}
+
 // A is stalled in its call, B settles A's claim and makes the last try with the old refresh token. A's token set
 // comes and is committed; then the vendor refuses B.
 func TestRefusedLastTryDoesNotEndAGrantThatALateTokenSetRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, lazy)
-		other := w.another()
 		defer w.close()
-		w.imported()
-		time.Sleep(30 * time.Minute)
-		holdA, holdB := make(chan struct{}), make(chan struct{})
-		var calls atomic.Int32
-		w.vendor.set(func(v *vendor) {
-			v.after = func(context.Context, core.TokenRequest) error { <-holdA; return nil }
-			v.before = func(context.Context, core.TokenRequest) error {
-				if calls.Add(1) == 2 {
-					<-holdB
-				}
-				return nil
-			}
-		})
-		var wait sync.WaitGroup
-		wait.Go(func() { _, _ = w.m.Refresh(t.Context(), w.sel()) })
-		synctest.Wait()
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		wait.Go(func() { _, _ = other.Report(t.Context(), w.sel(), 1) }) // the last try
-		synctest.Wait()
-		if calls.Load() != 2 {
-			t.Fatalf("%d calls, want A's and B's", calls.Load())
-		}
+		holdA, holdB, wait := w.lateAndLast()
 		close(holdA)
 		synctest.Wait()
 		if info, err := w.m.Grant(t.Context(), w.sel()); err != nil || info.Generation != 2 {
@@ -61,28 +67,8 @@ func TestRefusedLastTryDoesNotEndAGrantThatALateTokenSetRenewed(t *testing.T) {
 func TestDeadLastTryDoesNotEndAGrantThatALateTokenSetRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, lazy)
-		other := w.another()
 		defer w.close()
-		w.imported()
-		time.Sleep(30 * time.Minute)
-		holdA, holdB := make(chan struct{}), make(chan struct{})
-		var calls atomic.Int32
-		w.vendor.set(func(v *vendor) {
-			v.after = func(context.Context, core.TokenRequest) error { <-holdA; return nil }
-			v.before = func(context.Context, core.TokenRequest) error {
-				if calls.Add(1) == 2 {
-					<-holdB
-				}
-				return nil
-			}
-		})
-		var wait sync.WaitGroup
-		wait.Go(func() { _, _ = w.m.Refresh(t.Context(), w.sel()) })
-		synctest.Wait()
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		wait.Go(func() { _, _ = other.Report(t.Context(), w.sel(), 1) })
-		synctest.Wait()
+		holdA, holdB, wait := w.lateAndLast()
 		close(holdA)
 		time.Sleep(40 * time.Second) // B hangs for longer than its claim
 		synctest.Wait()
