@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -40,31 +38,13 @@ func shown(t *testing.T, url string, cfg *tls.Config) string {
 	return state.PeerCertificates[0].SerialNumber.String()
 }
 
-// journal is a log that a test reads.
-type journal struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 func TestEmbeddedServerSpeaksTLSAloneAndTakesNewCertificates(t *testing.T) {
 	t.Parallel()
 	authority := tlstest.New(t, t.TempDir(), "ours")
 	cfg := embeddedConfig(t.TempDir())
 	cfg.TLS = authority.Issue("server")
 	cfg.TLS.CA = ""
-	var told journal
+	var told tlstest.Journal
 	cfg.Logger = slog.New(slog.NewTextHandler(&told, nil))
 	b := openBus(t, cfg)
 	put(t, b.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`)})
@@ -348,7 +328,7 @@ func TestReconnectToAnExternalServerUsesTheFilesOfThen(t *testing.T) {
 	})
 	cfg := externalConfig(t, e.ClientURL())
 	cfg.TLS = authority.Issue("esignd")
-	var told journal
+	var told tlstest.Journal
 	cfg.Logger = slog.New(slog.NewTextHandler(&told, nil))
 	b := openBus(t, cfg)
 	again := func(want string) {

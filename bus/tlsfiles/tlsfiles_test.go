@@ -22,27 +22,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// journal is a log that a test reads.
-type journal struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
-func open(t *testing.T, files tlsfiles.Files, every time.Duration) (*tlsfiles.Source, *journal) {
+func open(t *testing.T, files tlsfiles.Files, every time.Duration) (*tlsfiles.Source, *tlstest.Journal) {
 	t.Helper()
-	log := &journal{}
+	log := &tlstest.Journal{}
 	s, err := tlsfiles.Open(tlsfiles.Config{Files: files, Setting: "x.tls", Every: every, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +106,7 @@ func TestFilesThatWillNotDoAreToldWithTheirSetting(t *testing.T) {
 			if _, err := tlsfiles.Check("x.tls", f); err == nil || !containsAll(err.Error(), c.want) {
 				t.Errorf("Check: %v, want %q", err, c.want)
 			}
-			var log journal
+			var log tlstest.Journal
 			s, err := tlsfiles.Open(tlsfiles.Config{Files: f, Setting: "x.tls", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			if err == nil {
 				defer s.Close()

@@ -1,4 +1,4 @@
-// Package tlstest makes authorities and certificates for tests, as PEM files.
+// Package tlstest makes authorities and certificates for tests, as PEM files, and keeps the log of who uses them.
 package tlstest
 
 import (
