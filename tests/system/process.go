@@ -3,11 +3,14 @@ package system
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,12 +115,35 @@ func (p *program) Kill() {
 	p.Wait()
 }
 
-// Signal sends a signal.
+// Signal sends a signal. After SIGSTOP it returns when the process stands still.
 func (p *program) Signal(s syscall.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Fatal(err)
 	}
+	if s == syscall.SIGSTOP {
+		p.awaitStop()
+	}
+}
+
+// awaitStop waits until no thread runs any more: one of them has to be scheduled to stop the others, and until then they
+// go on.
+func (p *program) awaitStop() {
+	p.t.Helper()
+	threads := fmt.Sprintf("/proc/%d/task/*/stat", p.PID())
+	Await(p.t, 30*time.Second, p.name+" stands still", func() bool {
+		for _, file := range Must(filepath.Glob(threads))(p.t) {
+			b, err := os.ReadFile(file)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+				continue // the thread has ended
+			}
+			// The state follows the name of the thread, which is in parentheses.
+			if _, state, ok := strings.Cut(string(b), ") "); err != nil || !ok || !strings.HasPrefix(state, "T") {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // Wait waits for the end and returns the exit status, -1 after a signal.
