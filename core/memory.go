@@ -165,10 +165,11 @@ func cloneRecord(r Record) Record {
 
 // MemoryPublisher is a Publisher that calls functions in this process.
 type MemoryPublisher struct {
-	mu   sync.Mutex
-	seen map[string]time.Time // when each event was published, by id
-	last map[[4]string]Event  // of each type, and of any
-	fns  []func(Event)
+	mu     sync.Mutex
+	seen   map[string]time.Time // when each event was published, by id
+	pruned time.Time            // when those that are past their time were last removed from seen
+	last   map[[4]string]Event  // of each type, and of any
+	fns    []func(Event)
 }
 
 // NewMemoryPublisher returns a publisher that calls each of fns with each event, once and in order. The functions
@@ -187,7 +188,10 @@ func (p *MemoryPublisher) Publish(ctx context.Context, e Event) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.seen, func(_ string, at time.Time) bool { return time.Since(at) > dedupWindow })
+	if time.Since(p.pruned) > dedupWindow/10 { // not each time, since that looks at all of them
+		maps.DeleteFunc(p.seen, func(_ string, at time.Time) bool { return time.Since(at) > dedupWindow })
+		p.pruned = time.Now()
+	}
 	if _, ok := p.seen[e.ID]; ok {
 		return nil
 	}
