@@ -158,8 +158,9 @@ type grant struct {
 	LastEventAt time.Time `json:"last_event_at,omitzero"`
 
 	tokens   tokens
-	brief    bool    // its secrets are not here, and it is not to be written
-	unknown  members // of the next format
+	brief    bool        // its secrets are not here, and it is not to be written
+	moved    *Transition // that is not written yet; shared by copies, and not changed
+	unknown  members     // of the next format
 	revision uint64
 	time     time.Time // of the revision, by the store's clock
 }

@@ -42,6 +42,7 @@ func (m *Manager) fetch(ctx context.Context, id string) (*grant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read grant %s: %w", id, err)
 	}
+	m.outbox.seen(id, rec)
 	return decodeGrant(rec)
 }
 
@@ -54,7 +55,9 @@ func (m *Manager) write(ctx context.Context, g *grant) (*entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	at := time.Now()
+	w := m.outbox.begin(g, rec)
 	rev, err := m.store.Put(ctx, rec)
+	m.outbox.ended(w, g, m.now(), err)
 	if errors.Is(err, ErrConflict) {
 		// Whoever decides anew is to see what was written meanwhile, even before the watch tells it.
 		stored, rerr := m.fetch(ctx, g.ID)
@@ -66,7 +69,7 @@ func (m *Manager) write(ctx context.Context, g *grant) (*entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write grant %s: %w", g.ID, err)
 	}
-	g.revision, g.time = rev, m.now()
+	g.revision, g.time, g.moved = rev, m.now(), nil
 	if e := m.cache.wrote(g, at); e != nil {
 		return e, nil
 	}

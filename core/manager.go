@@ -65,6 +65,8 @@ type Config struct {
 	// Refreshed is told of each refresh and client_credentials request that was made at a vendor, once its outcome is
 	// committed or could not be. It does not wait for anything. nil: nobody is told.
 	Refreshed func(context.Context, Refreshed)
+	// Hooks are told of what this Manager has done.
+	Hooks Hooks
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
 	// TracerProvider and MeterProvider make spans and instruments. nil: the global ones.
@@ -91,6 +93,7 @@ type Manager struct {
 	returnTo  []string
 	ownerOf   func() string // Config.Owner
 	refreshed func(context.Context, Refreshed)
+	outbox    *outbox
 	folder    string // what ownerOf says; set by Start
 	owner     string // folder and a mark of this process; set by Start
 	log       *slog.Logger
@@ -179,6 +182,7 @@ func (m *Manager) fillDefaults(cfg Config) {
 		tp = otel.GetTracerProvider()
 	}
 	m.tracer = tp.Tracer(scopeName)
+	m.outbox = newOutbox(cfg.Hooks, m.log)
 	// The context of Start does not bound the Manager's life; Close does.
 	m.background, m.stop = context.WithCancel(context.Background())
 }
@@ -228,6 +232,7 @@ func (m *Manager) Start(ctx context.Context) error {
 		m.tasks.Wait()
 		return fmt.Errorf("read the grants from the store: %w", ctx.Err())
 	}
+	m.outbox.start()
 	err := m.replay(ctx)
 	if err != nil {
 		m.log.ErrorContext(ctx, "token sets that were not committed before the last stop wait in data_dir/uncommitted; esignd goes on trying", "error", err)
@@ -262,20 +267,27 @@ func (m *Manager) Close(ctx context.Context) error {
 	m.closed = true
 	m.flightMu.Unlock()
 	m.unobserve()
-	done := make(chan error, 1)
+	done, settled := make(chan error, 1), make(chan struct{})
 	go func() {
 		m.work.Wait()
 		m.stop()
 		m.tasks.Wait()
-		done <- m.keepRest()
+		close(settled)
+		done <- errors.Join(m.keepRest(), m.outbox.close())
 	}()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		m.stop()
-		err := fmt.Errorf("close the manager: calls to vendors were still on their way; their claims are settled at the next start: %w", ctx.Err())
-		return errors.Join(err, m.keepRest())
+		m.outbox.abandon()
+		still := "calls to vendors were still on their way; their claims are settled at the next start"
+		select {
+		case <-settled:
+			still = "a hook was still being told"
+		default:
+		}
+		return errors.Join(fmt.Errorf("close the manager: %s: %w", still, ctx.Err()), m.keepRest())
 	}
 }
 

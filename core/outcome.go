@@ -69,6 +69,7 @@ func (m *Manager) applyTokens(ctx context.Context, g *grant, r result, reason st
 	if err := g.move(on); err != nil {
 		return err
 	}
+	g.moved.Rotated = r.rotated
 	resp := r.response
 	g.Generation++
 	g.tokens.Access = resp.AccessToken

@@ -178,6 +178,11 @@ func (g *grant) owe(e Event) {
 	if e.ID == "" {
 		e.ID = randomID()
 	}
+	if g.moved != nil {
+		moved := *g.moved
+		moved.Event, moved.Reason = e.Type, e.Reason
+		g.moved = &moved
+	}
 	g.Debts = append(g.Debts, e)
 	g.LastEvent, g.LastEventAt = e.Type, e.Time
 }

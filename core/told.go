@@ -49,6 +49,7 @@ func (m *Manager) toldGrant(u Update, silence time.Duration) {
 	if m.cache.revision(id) == u.Record.Revision {
 		return // an own write that was acknowledged already, or one that was read
 	}
+	m.outbox.seen(id, u.Record)
 	decode := decodeGrant
 	if !u.Live && m.cache.full(id) {
 		decode = decodeBrief

@@ -41,7 +41,11 @@ var transitions = []transition{
 func (g *grant) move(on cause) error {
 	for _, t := range transitions {
 		if t.on == on && slices.Contains(t.from, g.State) {
-			g.State, g.Reason = t.to, ""
+			moved := &Transition{From: g.State}
+			if g.moved != nil {
+				moved.From = g.moved.From
+			}
+			g.State, g.Reason, g.moved = t.to, "", moved
 			return nil
 		}
 	}
