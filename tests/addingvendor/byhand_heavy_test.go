@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/esignd/esignd/tests/page"
 )
 
 // TestPluginNeedsNoSDK runs the plugin of testdata/byhand, which has nothing of ours but the protocol: the document says
@@ -35,12 +37,12 @@ func TestPluginNeedsNoSDK(t *testing.T) {
 			"…\nPASS bin/esignd-plugin-byhand: 5 ok, 0 failed, 0 skipped",
 		},
 	} {
-		got, err := r.shell.run(step.script)
+		_, err := r.Do(page.Block{Kind: "sh", Text: step.script})
 		if err == nil {
-			err = expect(got, step.shows)
+			_, err = r.Do(page.Block{Kind: "text", Text: step.shows})
 		}
 		if err != nil {
-			t.Fatalf("%s%v\n%s", step.script, err, got)
+			t.Fatalf("%s%v\n%s", step.script, err, r.Output())
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package addingvendor
+package page
 
 import (
 	"bufio"
@@ -19,9 +19,9 @@ import (
 // ended is the line with which the shell says that a block has ended, before its exit status.
 const ended = "--- the block has ended: "
 
-// shell is a terminal in which somebody types: folder, variables and background jobs last from one block to the next.
-// The first command that fails ends it.
-type shell struct {
+// Shell is a terminal in which somebody types: folder, variables and background jobs last from one block to the next.
+// The first command that fails ends it. It is for one goroutine.
+type Shell struct {
 	ctx    context.Context // of the whole session
 	cmd    *exec.Cmd
 	in     io.WriteCloser
@@ -31,12 +31,12 @@ type shell struct {
 }
 
 // openShell starts a shell in the folder. The context's end, and close, end it and all that it started.
-func openShell(ctx context.Context, folder string, env []string) (*shell, error) {
+func openShell(ctx context.Context, folder string, env []string) (*Shell, error) {
 	blocks, err := os.MkdirTemp("", "blocks")
 	if err != nil {
 		return nil, err
 	}
-	s := &shell{ctx: ctx, cmd: exec.CommandContext(ctx, "bash", "--noprofile", "--norc"), folder: blocks}
+	s := &Shell{ctx: ctx, cmd: exec.CommandContext(ctx, "bash", "--noprofile", "--norc"), folder: blocks}
 	s.cmd.Dir, s.cmd.Env = folder, env
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.cmd.Cancel = func() error { return syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) }
@@ -56,8 +56,8 @@ func openShell(ctx context.Context, folder string, env []string) (*shell, error)
 	return s, err
 }
 
-// run types a block and returns what it printed. It fails where a command of it does.
-func (s *shell) run(script string) (string, error) {
+// Run types a block and returns what it printed. It fails where a command of it does.
+func (s *Shell) Run(script string) (string, error) {
 	s.n++
 	path := filepath.Join(s.folder, strconv.Itoa(s.n))
 	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
@@ -80,14 +80,16 @@ func (s *shell) run(script string) (string, error) {
 }
 
 // close ends the shell, and what it left running.
-func (s *shell) close() error {
+func (s *Shell) close() error {
 	_ = s.in.Close()
 	_ = s.cmd.Cancel() // it may have ended
 	_ = s.cmd.Wait()   // with the signal's status
 	return os.RemoveAll(s.folder)
 }
 
-func newShell(t *testing.T, folder string, env ...string) *shell {
+// NewShell opens a shell in the folder, with no environment but PATH, TMPDIR and env. The test's end ends it, and what was
+// left running in it.
+func NewShell(t testing.TB, folder string, env ...string) *Shell {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	s, err := openShell(ctx, folder, append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, env...))
@@ -102,33 +104,4 @@ func newShell(t *testing.T, folder string, env ...string) *shell {
 		cancel()
 	})
 	return s
-}
-
-func TestShellGoesOnWhereTheLastBlockEnded(t *testing.T) {
-	s := newShell(t, t.TempDir(), "HOME=/home/reader")
-	for _, step := range []struct{ script, want string }{
-		{"mkdir a && cd a\nexport WHERE=~/esignd\nhere=$PWD\n", ""},
-		{"basename $here\necho $WHERE >&2\n", "a /home/reader/esignd"},
-		{"cat\n", ""}, // there is nobody to type an answer
-		{"sleep 60 &\n", ""},
-		{"[[ $(jobs -p | wc -l) = 1 ]] && kill $(jobs -p)\necho 'ended'\n", "ended"},
-	} {
-		got, err := s.run(step.script)
-		if err != nil || strings.Join(strings.Fields(got), " ") != step.want {
-			t.Fatalf("%s: %q %v, want %q", step.script, got, err, step.want)
-		}
-	}
-}
-
-func TestShellEndsAtTheFirstCommandThatFails(t *testing.T) {
-	for _, script := range []string{"false\necho after\n", "false | true\necho after\n", "echo $nothing\necho after\n", "exit 3\n"} {
-		s := newShell(t, t.TempDir())
-		got, err := s.run(script)
-		if err == nil || strings.Contains(got, "after\n") {
-			t.Errorf("%q: %q %v", script, got, err)
-		}
-		if _, err := s.run("echo again\n"); err == nil {
-			t.Errorf("%q: the shell goes on", script)
-		}
-	}
 }

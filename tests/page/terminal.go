@@ -1,0 +1,76 @@
+package page
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// terminal has one script in it that stays, until the test's end interrupts it.
+type terminal struct {
+	mu     sync.Mutex // guards output
+	output bytes.Buffer
+	ended  chan struct{}
+}
+
+// open types a script into a terminal of its own.
+func (s *Session) open(script string) (*terminal, error) {
+	term := &terminal{ended: make(chan struct{})}
+	cmd := exec.Command("bash", "--noprofile", "--norc", "-euo", "pipefail", "-c", s.here(script))
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.folder, term, term
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, s.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = cmd.Wait() // it is interrupted
+		close(term.ended)
+	}()
+	s.t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) // it may have ended
+		select {
+		case <-term.ended:
+		case <-time.After(30 * time.Second):
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			<-term.ended
+			s.t.Errorf("this does not end when it is interrupted: %s", script)
+		}
+	})
+	return term, nil
+}
+
+// Write implements io.Writer.
+func (t *terminal) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.output.Write(p)
+}
+
+func (t *terminal) written() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.output.String()
+}
+
+// await waits until the output is as wanted.
+func (t *terminal) await(wanted func(output string) bool) error {
+	for deadline := time.Now().Add(time.Minute); !wanted(t.written()); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("within a minute it does not print what the page shows, but:\n%s", t.written())
+		}
+		select {
+		case <-t.ended:
+			if wanted(t.written()) {
+				return nil
+			}
+			return fmt.Errorf("it ended, after it printed:\n%s", t.written())
+		default:
+		}
+	}
+	return nil
+}
