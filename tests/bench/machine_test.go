@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,8 @@ type machine struct {
 	Memory string
 	Go     string
 	Date   string
+	// Disk is the file system that the stores are on.
+	Disk string
 	// Sync is how long a synced write of a record's size takes, at the median and for one in a hundred.
 	Sync, Sync99 time.Duration
 }
@@ -31,7 +34,9 @@ func thisMachine(t testing.TB) machine {
 	if err := syscall.Sysinfo(&info); err == nil {
 		m.Memory = fmt.Sprintf("%.0f GiB", float64(info.Totalram)*float64(info.Unit)/(1<<30))
 	}
-	m.Sync, m.Sync99 = syncedWrites(t)
+	dir := t.TempDir()
+	m.Disk = fileSystem(dir)
+	m.Sync, m.Sync99 = syncedWrites(t, dir)
 	return m
 }
 
@@ -48,9 +53,19 @@ func cpuModel() string {
 	return runtime.GOARCH
 }
 
+// fileSystem names the kind of file system that a folder is on.
+func fileSystem(dir string) string {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return "unknown"
+	}
+	names := map[int64]string{0xef53: "ext4", 0x58465342: "XFS", 0x9123683e: "Btrfs", 0x2fc12fc1: "ZFS", 0x794c7630: "overlay", 0x01021994: "tmpfs, which is in memory"}
+	return cmp.Or(names[int64(fs.Type)], fmt.Sprintf("of type %#x", fs.Type)) //nolint:unconvert // it has other types elsewhere
+}
+
 // syncedWrites measures appends of 2 KiB to a file that is open with O_SYNC, as the embedded server's is.
-func syncedWrites(t testing.TB) (p50, p99 time.Duration) {
-	f, err := os.OpenFile(filepath.Join(t.TempDir(), "synced"), os.O_CREATE|os.O_WRONLY|os.O_SYNC, 0o600)
+func syncedWrites(t testing.TB, dir string) (p50, p99 time.Duration) {
+	f, err := os.OpenFile(filepath.Join(dir, "synced"), os.O_CREATE|os.O_WRONLY|os.O_SYNC, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

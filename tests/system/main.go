@@ -36,6 +36,8 @@ type Build struct {
 	Next bool
 	// NoRace leaves the race detector out of the daemon, whatever the tests have.
 	NoRace bool
+	// OnDisk leaves temporary folders where the environment has them, also where there is a place in memory.
+	OnDisk bool
 }
 
 // Main builds the daemon, the plugins of the three vendors and what b asks for, puts their folder into binaries, and runs
@@ -69,11 +71,13 @@ func run(m *testing.M, binaries *Binaries, b Build) (code int, err error) {
 		return 1, err
 	}
 	*binaries = Binaries(dir)
-	remove, err := scratch.InMemory()
-	if err != nil {
-		return 1, err
+	if !b.OnDisk {
+		remove, err := scratch.InMemory()
+		if err != nil {
+			return 1, err
+		}
+		defer func() { err = errors.Join(err, remove()) }()
 	}
-	defer func() { err = errors.Join(err, remove()) }()
 	if code = m.Run(); code != 0 {
 		return code, nil
 	}
