@@ -57,24 +57,13 @@ func (task callTask) run(t testing.TB) callResult {
 // begin starts that process. What it returns waits for it, or tells it first to come to an end.
 func (task callTask) begin(t testing.TB) (end func(now bool) callResult) {
 	t.Helper()
-	cmd := as(t, "caller", task)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	p := begin(t, "caller", task)
 	return func(now bool) (r callResult) {
 		t.Helper()
 		if now {
-			_ = in.Close()
+			_ = p.in.Close()
 		}
-		if err := errors.Join(json.NewDecoder(out).Decode(&r), cmd.Wait()); err != nil {
+		if err := errors.Join(p.out.Decode(&r), p.Wait()); err != nil {
 			t.Fatalf("callers: %v", err)
 		}
 		if r.Errors > 0 {

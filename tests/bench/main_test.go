@@ -8,8 +8,11 @@
 package bench
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"testing"
@@ -24,14 +27,14 @@ var binaries system.Binaries
 // roles are what the test binary does instead of testing where it is started as a process of its own.
 var roles = map[string]func([]byte) error{"echo": echo, "caller": call, "grpc": bareGRPC}
 
-const (
-	roleVariable = "ESIGND_BENCH_ROLE"
-	taskVariable = "ESIGND_BENCH_TASK"
-)
+// roleVariable names the role. Its task is the first line of standard input, since the environment has no room for a long
+// one.
+const roleVariable = "ESIGND_BENCH_ROLE"
 
 func TestMain(m *testing.M) {
 	if role := roles[os.Getenv(roleVariable)]; role != nil {
-		if err := role([]byte(os.Getenv(taskVariable))); err != nil {
+		task, err := bufio.NewReader(os.Stdin).ReadBytes('\n')
+		if err := errors.Join(err, role(task)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -41,46 +44,43 @@ func TestMain(m *testing.M) {
 	system.Main(m, &binaries, system.Build{NoRace: true, OnDisk: report})
 }
 
-// as returns the command that runs this binary in a role.
-func as(t testing.TB, role string, task any) *exec.Cmd {
+// process is this binary in a role.
+type process struct {
+	*exec.Cmd
+	in  io.Closer // its end tells the process to come to an end
+	out *json.Decoder
+}
+
+// begin starts this binary in a role. The test's end ends it.
+func begin(t testing.TB, role string, task any) process {
 	t.Helper()
-	b, err := json.Marshal(task)
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role, taskVariable+"="+string(b))
+	b := system.Must(json.Marshal(task))(t)
+	cmd := exec.CommandContext(t.Context(), system.Must(os.Executable())(t))
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	cmd.Stderr = os.Stderr
-	return cmd
+	in := system.Must(cmd.StdinPipe())(t)
+	out := system.Must(cmd.StdoutPipe())(t)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write(append(b, '\n')); err != nil {
+		t.Fatalf("%s: its task: %v", role, errors.Join(err, cmd.Wait()))
+	}
+	return process{cmd, in, json.NewDecoder(out)}
 }
 
 // serve starts a role that prints where it serves, as a line, and runs until its standard input ends. The test's end
 // ends it.
 func serve(t testing.TB, role string, task any) (address string) {
 	t.Helper()
-	cmd := as(t, role, task)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	p := begin(t, role, task)
 	t.Cleanup(func() {
-		_ = in.Close()
-		if err := cmd.Wait(); err != nil && t.Context().Err() == nil {
+		_ = p.in.Close()
+		if err := p.Wait(); err != nil && t.Context().Err() == nil {
 			t.Errorf("%s: %v", role, err)
 		}
 	})
-	if err := json.NewDecoder(out).Decode(&address); err != nil {
+	if err := p.out.Decode(&address); err != nil {
 		t.Fatalf("%s did not say where it serves: %v", role, err)
 	}
 	return address
