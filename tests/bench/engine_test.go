@@ -18,7 +18,7 @@ type engineResult struct {
 }
 
 // measureEngine asks an engine in this process, with its own store in memory and the vendor's adapter in process.
-func measureEngine(t *testing.T) engineResult {
+func measureEngine(t testing.TB) *engineResult {
 	v := startVendor(t, 0, time.Hour)
 	id, secret := v.Client()
 	m := system.Must(core.New(core.Config{
@@ -51,7 +51,7 @@ func measureEngine(t *testing.T) engineResult {
 	}
 	byGrant := ask(core.Selector{Tenant: tenant, Grant: g.Grant})
 	byAccount := ask(core.Selector{Tenant: tenant, Client: clientName, Account: name})
-	return engineResult{
+	return &engineResult{
 		ByGrant: time.Duration(byGrant.NsPerOp()), AllocsGrant: byGrant.AllocsPerOp(),
 		ByAccount: time.Duration(byAccount.NsPerOp()), AllocsNames: byAccount.AllocsPerOp(),
 	}

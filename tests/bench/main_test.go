@@ -88,6 +88,8 @@ func serve(t testing.TB, role string, task any) (address string) {
 
 // sizes are how much is measured.
 type sizes struct {
+	quick    bool
+	within   time.Duration // all of it, the page and what is measured until then
 	rounds   int           // of each comparison; the median counts
 	slice    time.Duration // of each measurement of a round
 	callers  []int
@@ -115,16 +117,19 @@ func plan() (s sizes, report bool) {
 	case "full":
 		return sizes{
 			rounds: 5, slice: 2 * time.Second, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 100_000}, most: 1_000_000,
-			starts: 3, rest: 30 * time.Second, heapRest: 135 * time.Second, idle: 60 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
+			starts: 3, rest: 30 * time.Second, heapRest: 135 * time.Second, idle: 30 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
+			within: 27 * time.Minute,
 		}, true
 	case "quick":
 		return sizes{
 			rounds: 3, slice: 500 * time.Millisecond, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 50_000},
 			starts: 1, rest: 20 * time.Second, heapRest: 20 * time.Second, idle: 10 * time.Second, forced: 200, together: 2_000, atOnce: 2_000, calls: 3_000,
+			within: 15 * time.Minute, quick: true,
 		}, true
 	}
 	return sizes{
 		rounds: 1, slice: 300 * time.Millisecond, callers: []int{1, 16}, grants: []int{200, 1_000},
 		starts: 1, rest: 2 * time.Second, heapRest: 2 * time.Second, idle: time.Second, forced: 20, together: 200, atOnce: 200, calls: 200,
+		within: 15 * time.Minute,
 	}, false
 }

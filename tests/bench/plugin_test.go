@@ -33,7 +33,7 @@ type pluginResult struct{ Plugin, Bare []callResult } // for each of pluginCalle
 var pluginCallers = []int{1, 16}
 
 // measurePlugin calls an adapter's AuthorizationURL, which asks no vendor, through its plugin process.
-func measurePlugin(t *testing.T, calls int) pluginResult {
+func measurePlugin(t testing.TB, calls int) *pluginResult {
 	set := system.Must(host.NewSet(host.SetConfig{
 		Dir: string(binaries), Vendors: []string{vendorName}, SocketDir: filepath.Join(t.TempDir(), "s"), Logger: slog.New(slog.DiscardHandler),
 	}))(t)
@@ -52,7 +52,7 @@ func measurePlugin(t *testing.T, calls int) pluginResult {
 	}
 	conn, message := dialBare(t)
 	defer func() { _ = conn.Close() }()
-	var r pluginResult
+	r := &pluginResult{}
 	for _, callers := range pluginCallers {
 		r.Plugin = append(r.Plugin, repeat(t, callers, calls, func(ctx context.Context) error {
 			_, err := adapter.AuthorizationURL(ctx, request)

@@ -32,7 +32,7 @@ const burstLifetime = 6 * (time.Minute + startTakes)
 
 // measureTogether has n grants be due at once, past the last moment at which they are refreshed ahead, with a minute
 // left: esignd was away. The vendor takes 100 ms. Meanwhile others ask for tokens that live.
-func measureTogether(t *testing.T, n int) burstResult {
+func measureTogether(t testing.TB, n int) *burstResult {
 	const calm = 100
 	v := startVendor(t, 100*time.Millisecond, 24*time.Hour)
 	d := newDaemon(t, v)
@@ -40,7 +40,7 @@ func measureTogether(t *testing.T, n int) burstResult {
 		crop{kind: "due", n: n, lifetime: burstLifetime, age: burstLifetime * 5 / 6})
 	d.Start()
 	task := callTask{URL: d.NATSURL(), Subject: tokenSubject, Bodies: bodies("calm", calm), Callers: 8, Conns: 8,
-		Every: 40 * time.Millisecond, Duration: 10 * time.Minute, UntilTold: true}
+		Every: 40 * time.Millisecond, Duration: left(t), UntilTold: true}
 	before := cpuTime(t, family(d)...)
 	end := task.begin(t)
 	awaitRefreshed(t, v, n)
@@ -64,7 +64,7 @@ const atOnceCallers = 2 * callsAtOnce
 
 // measureAtOnce has callers force n refreshes at a vendor that answers at once. Refreshes ahead come back at a bounded rate
 // after a start, which is not what is measured here.
-func measureAtOnce(t *testing.T, n int) burstResult {
+func measureAtOnce(t testing.TB, n int) *burstResult {
 	v := startVendor(t, 0, 24*time.Hour)
 	d := newDaemon(t, v)
 	written := sow(t, d, v, crop{kind: "due", n: n, lifetime: 24 * time.Hour})
@@ -73,7 +73,7 @@ func measureAtOnce(t *testing.T, n int) burstResult {
 	awaitCalm(t, d)
 	before, events := cpuTime(t, family(d)...), eventsOf(t, d)
 	task := callTask{URL: d.NATSURL(), Subject: "esign.api." + tenant + ".token.refresh", Bodies: bodies("due", n),
-		Callers: atOnceCallers, Conns: 8, Once: true, Duration: 10 * time.Minute}
+		Callers: atOnceCallers, Conns: 8, Once: true, Duration: left(t)}
 	task.run(t)
 	r := burstOf(t, v, n)
 	awaitCalm(t, d)
@@ -88,7 +88,7 @@ func measureAtOnce(t *testing.T, n int) burstResult {
 
 func awaitRefreshed(t testing.TB, v *vendor, n int) {
 	t.Helper()
-	system.Await(t, 10*time.Minute, "all are refreshed", func() bool {
+	system.Await(t, left(t), "all are refreshed", func() bool {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		return len(v.log) >= n
@@ -98,12 +98,12 @@ func awaitRefreshed(t testing.TB, v *vendor, n int) {
 // awaitCalm waits until the daemon has done what comes after refreshes.
 func awaitCalm(t testing.TB, d *system.Daemon) {
 	t.Helper()
-	system.Await(t, 5*time.Minute, "the daemon rests", func() bool { return share(t, d, 500*time.Millisecond) < 0.1 })
+	system.Await(t, left(t), "the daemon rests", func() bool { return share(t, d, 500*time.Millisecond) < 0.1 })
 }
 
-func burstOf(t testing.TB, v *vendor, n int) burstResult {
+func burstOf(t testing.TB, v *vendor, n int) *burstResult {
 	s := v.seen()
-	r := burstResult{Grants: n, Once: s.once, More: s.more, Reused: s.reused, Late: s.late}
+	r := &burstResult{Grants: n, Once: s.once, More: s.more, Reused: s.reused, Late: s.late}
 	if len(s.refreshed) < n {
 		t.Fatalf("%d of %d were refreshed", len(s.refreshed), n)
 	}

@@ -35,7 +35,7 @@ func bodies(kind string, n int) []string {
 
 // measureRequests asks for live tokens over TCP from another process, in turn with an echo that takes and gives as many
 // bytes.
-func measureRequests(t *testing.T, s sizes) []requestResult {
+func measureRequests(t testing.TB, s sizes) []requestResult {
 	const grants = 100
 	v := startVendor(t, 0, 24*time.Hour)
 	d := newDaemon(t, v)
@@ -61,7 +61,7 @@ func measureRequests(t *testing.T, s sizes) []requestResult {
 }
 
 // against measures callers of esignd and of the echo in turn.
-func against(t *testing.T, task, bare callTask, rounds int) requestResult {
+func against(t testing.TB, task, bare callTask, rounds int) requestResult {
 	var rates, tails, echoRates, p50, p99, echoP50, echoP99, ownRates []float64
 	for i := range rounds {
 		var own, other callResult
