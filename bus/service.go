@@ -62,7 +62,8 @@ type ServiceConfig struct {
 	Timeout time.Duration
 	// Logger gets what an operator should know. nil: slog.Default.
 	Logger *slog.Logger
-	// TracerProvider and MeterProvider make spans and metrics. nil: the global ones.
+	// TracerProvider and MeterProvider make spans and metrics. nil: the global ones. A TracerProvider that is a Sampler
+	// costs least.
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
 }
@@ -81,7 +82,8 @@ type Service struct {
 	cfg       ServiceConfig
 	log       *slog.Logger
 	tracer    trace.Tracer
-	untraced  bool // no span is recorded
+	untraced  bool    // no span is recorded
+	sampler   Sampler // nil: only a span that was begun tells whether it is recorded
 	metrics   *serviceMetrics
 	endpoints []*endpoint
 	sealKey   wire.CurveKey // seals answers; as old as the Service
@@ -145,6 +147,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 		complain: rate.Sometimes{First: 1, Interval: time.Minute},
 	}
 	_, s.untraced = cfg.TracerProvider.(noop.TracerProvider)
+	s.sampler, _ = cfg.TracerProvider.(Sampler)
 	s.endpoints = s.table()
 	for _, e := range s.endpoints {
 		e.template = wire.APISubject(cfg.Prefix, "{tenant}", e.name)

@@ -15,7 +15,7 @@ type endpoint struct {
 	name     wire.Endpoint
 	template string // of its subjects, for spans
 	// quick answers without I/O and without waiting, where it can, and appends the answer to b. nil: it never can.
-	quick func(b []byte, tenant string, data []byte) ([]byte, core.Token, bool)
+	quick func(ctx context.Context, b []byte, tenant string, data []byte) ([]byte, core.Token, bool)
 	// space is for the answers of quick; used by take alone.
 	space []byte
 	// read decodes a request of a tenant, and returns what answers it and what it names.

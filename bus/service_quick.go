@@ -44,7 +44,7 @@ func newQuickTokens(m *core.Manager) *quickTokens {
 }
 
 // answer appends the answer to b where it can be given from memory.
-func (q *quickTokens) answer(b []byte, tenant string, data []byte) ([]byte, core.Token, bool) {
+func (q *quickTokens) answer(ctx context.Context, b []byte, tenant string, data []byte) ([]byte, core.Token, bool) {
 	q.key = append(append(append(q.key[:0], tenant...), 0), data...)
 	known := q.asks[string(q.key)]
 	a := known
@@ -55,7 +55,7 @@ func (q *quickTokens) answer(b []byte, tenant string, data []byte) ([]byte, core
 		}
 		a = &prior{selector: byGrant(r.Core(tenant)), minTTL: r.Duration()}
 	}
-	t, ok := q.manager.CachedToken(a.selector, a.minTTL)
+	t, ok := q.manager.CachedToken(ctx, a.selector, a.minTTL)
 	if !ok {
 		delete(q.asks, string(q.key))
 		return b, t, false
@@ -101,7 +101,9 @@ func (q *quickTokens) room(size int) bool {
 
 // takeQuickly answers a request from memory, with no span, and reports whether it did.
 func (s *Service) takeQuickly(conn *nats.Conn, e *endpoint, tenant string, m micro.Request, began time.Time) (done bool) {
-	r := request{service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply(), span: trace.SpanFromContext(s.base), began: began}
+	r := request{
+		service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply(), asked: m.Headers(), span: trace.SpanFromContext(s.base), began: began,
+	}
 	defer func() {
 		if v := recover(); v != nil {
 			r.panicked(s.base, v)
@@ -115,7 +117,7 @@ func (s *Service) takeQuickly(conn *nats.Conn, e *endpoint, tenant string, m mic
 // quickly answers from memory and reports whether it did. kept says that the answer is still to be sent.
 func (r *request) quickly(ctx context.Context, data []byte) (done, kept bool) {
 	var t core.Token
-	if r.space, t, done = r.quick(r.space[:0], r.tenant, data); !done {
+	if r.space, t, done = r.quick(ctx, r.space[:0], r.tenant, data); !done {
 		return false, false
 	}
 	r.count.cached.Add(1)

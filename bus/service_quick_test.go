@@ -57,7 +57,7 @@ func TestQuickTokensRememberABoundedNumberOfRequests(t *testing.T) {
 	q := newQuickTokens(d.manager)
 	answered := func(body string) {
 		t.Helper()
-		if b, _, ok := q.answer(nil, "default", []byte(body)); !ok || len(b) == 0 {
+		if b, _, ok := q.answer(t.Context(), nil, "default", []byte(body)); !ok || len(b) == 0 {
 			t.Fatalf("%s was not answered from memory", body)
 		}
 	}

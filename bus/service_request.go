@@ -29,6 +29,7 @@ type request struct {
 	by     Identity
 	named  wire.Selector // what the request names, once it is read
 	reply  string
+	asked  micro.Headers // of the request
 	caller *quotaUse
 	sealTo string // the key to which the answer is sealed; empty: it is not
 	span   trace.Span
@@ -57,14 +58,16 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 	}
 	// Sealing takes longer than all the rest: it is not done on the goroutine that all requests go through.
 	quick := e.quick != nil && err == nil && sealTo == ""
-	plainly := s.untraced && s.cfg.Audit == nil
+	begin, recorded := s.sample(m.Headers())
+	plainly := !recorded && s.cfg.Audit == nil
 	if quick && plainly && s.takeQuickly(conn, e, tenant, m, began) {
 		return
 	}
 	r := &request{
-		service: s, conn: conn, endpoint: e, tenant: tenant, by: by, reply: m.Reply(), caller: caller, sealTo: sealTo, began: began,
+		service: s, conn: conn, endpoint: e, tenant: tenant, by: by, reply: m.Reply(), asked: m.Headers(), caller: caller, sealTo: sealTo,
+		began: began,
 	}
-	ctx := r.trace(m)
+	ctx := r.trace(m, begin)
 	kept := false
 	defer func() {
 		if v := recover(); v != nil {
@@ -135,9 +138,31 @@ func isInbox(reply, tenant string) bool {
 	return true
 }
 
-// trace begins the request's span, which continues the caller's trace.
-func (r *request) trace(m micro.Request) context.Context {
-	ctx := propagation.TraceContext{}.Extract(r.service.base, wire.Header(m.Headers()))
+// sample decides whether the span of a request is to be recorded, and in what context it would begin.
+func (s *Service) sample(asked micro.Headers) (begin trace.SpanContext, recorded bool) {
+	switch {
+	case s.untraced:
+		return begin, false
+	case s.sampler == nil:
+		return begin, true
+	}
+	return s.sampler.Sample(parentOf(asked))
+}
+
+// inTrace returns ctx where it is in a trace, else ctx in that of the caller.
+func (r *request) inTrace(ctx context.Context) context.Context {
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx
+	}
+	return propagation.TraceContext{}.Extract(ctx, wire.Header(r.asked))
+}
+
+// trace begins the request's span, which continues the caller's trace, or one of its own that begin has the id of.
+func (r *request) trace(m micro.Request, begin trace.SpanContext) context.Context {
+	ctx := r.inTrace(r.service.base)
+	if begin.HasTraceID() && !begin.HasSpanID() {
+		ctx = trace.ContextWithSpanContext(ctx, begin)
+	}
 	ctx, r.span = r.service.tracer.Start(ctx, "process "+r.template,
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		messaging("process", "process", m.Subject(), r.template),
@@ -201,7 +226,7 @@ func (r *request) panicked(ctx context.Context, v any) {
 	if re, ok := v.(runtime.Error); ok {
 		text = re.Error()
 	}
-	r.service.log.ErrorContext(ctx, "the handler of a request panicked", "endpoint", string(r.name), "tenant", r.tenant,
+	r.service.log.ErrorContext(r.inTrace(ctx), "the handler of a request panicked", "endpoint", string(r.name), "tenant", r.tenant,
 		"panic", text, "stack", string(debug.Stack()))
 	err := core.Errorf(core.ServerError, "esignd could not do this; its log says why")
 	r.auditFailure(ctx, err)
@@ -256,7 +281,7 @@ func (r *request) send(ctx context.Context, headers map[string]string, body []by
 	}
 	if err != nil {
 		r.count.unsent.Add(1)
-		r.service.log.WarnContext(ctx, "an answer could not be sent", "endpoint", string(r.name), "tenant", r.tenant, "error", err)
+		r.service.log.WarnContext(r.inTrace(ctx), "an answer could not be sent", "endpoint", string(r.name), "tenant", r.tenant, "error", err)
 		return
 	}
 	r.count.answered.Add(1)

@@ -27,7 +27,7 @@ func TestSuspendedClientIsProbedOnceForTheFleetByTheGrantThatEndsFirst(t *testin
 			if err != nil || !slices.Contains(tok.Warnings, core.WarnClientSuspended) {
 				t.Errorf("a live token: %v with %v, want client_suspended", err, tok.Warnings)
 			}
-			if cached, ok := m.CachedToken(c.of("sixth"), 0); !ok || !slices.Equal(cached.Warnings, tok.Warnings) {
+			if cached, ok := m.CachedToken(t.Context(), c.of("sixth"), 0); !ok || !slices.Equal(cached.Warnings, tok.Warnings) {
 				t.Errorf("from memory: %v with %v", ok, cached.Warnings)
 			}
 		}

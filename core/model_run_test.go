@@ -171,7 +171,7 @@ func (r *run) call(p *replica, what string) {
 			r.complain("%s answers a report with the token that was reported", p.name)
 		}
 	case "cached":
-		tok, _ = p.m.CachedToken(alice, core.DefaultMinTTL)
+		tok, _ = p.m.CachedToken(ctx, alice, core.DefaultMinTTL)
 	case "import", "connect":
 		err = r.consent(ctx, p, what)
 	case "revoke", "forget":

@@ -28,7 +28,7 @@ func TestImportedTokenIsAsOldAsTheVendorSays(t *testing.T) {
 		})
 		w.imported()
 		time.Sleep(time.Until(issued.Add(time.Hour + time.Second))) // it ended a second ago
-		if tok, ok := w.m.CachedToken(w.sel(), 0); ok {
+		if tok, ok := w.m.CachedToken(t.Context(), w.sel(), 0); ok {
 			t.Errorf("generation %d is handed out a second after it expired, with %s to live", tok.Generation, tok.ExpiresIn)
 		}
 	})

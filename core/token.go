@@ -15,8 +15,8 @@ import (
 const shortest = time.Second
 
 // CachedToken answers from memory, without I/O and without waiting, where that is allowed and the token is live for
-// minTTL.
-func (m *Manager) CachedToken(sel Selector, minTTL time.Duration) (Token, bool) {
+// minTTL. ctx gives the trace that the measurement of it is part of, and nothing else.
+func (m *Manager) CachedToken(ctx context.Context, sel Selector, minTTL time.Duration) (Token, bool) {
 	id := sel.Grant
 	switch {
 	case id == "":
@@ -31,7 +31,7 @@ func (m *Manager) CachedToken(sel Selector, minTTL time.Duration) (Token, bool) 
 	if e == nil || e.g.Tenant != sel.Tenant || !e.serves(minTTL) || m.clientOf(e.g) == nil {
 		return Token{}, false
 	}
-	return m.handOut(context.Background(), e), true // nothing waits, and nothing is traced
+	return m.handOut(ctx, e), true
 }
 
 // Token returns a live access token, refreshing where the one there is lives shorter than minTTL.

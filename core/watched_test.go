@@ -61,7 +61,7 @@ func TestBacklogOfTheWatchDoesNotCountAsFresh(t *testing.T) {
 		defer func() { _ = late.Close(context.Background()) }()
 		w.imported()
 		time.Sleep(5 * time.Second)
-		if _, ok := late.CachedToken(w.sel(), 0); !ok {
+		if _, ok := late.CachedToken(t.Context(), w.sel(), 0); !ok {
 			t.Fatal("not in the cache")
 		}
 		store.late.Store(true)
@@ -83,7 +83,7 @@ func TestBacklogOfTheWatchDoesNotCountAsFresh(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(3 * time.Second)
-		if _, ok := late.CachedToken(w.sel(), 0); ok {
+		if _, ok := late.CachedToken(t.Context(), w.sel(), 0); ok {
 			t.Error("a revoked token is served three seconds after the revocation")
 		}
 		close(stop)

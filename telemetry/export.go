@@ -50,12 +50,12 @@ func (t *Telemetry) startTraces(ctx context.Context, cfg Config, res *resource.R
 	if limits.AttributeValueLengthLimit < 0 {
 		limits.AttributeValueLengthLimit = maxAttributeLength
 	}
-	provider := sdktrace.NewTracerProvider(
+	var provider *sdktrace.TracerProvider
+	t.tracerProvider, provider = newTracerProvider(
 		sdktrace.WithResource(res),
 		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithBatcher(redactingExporter{exporter}, batchOptions(cfg)...),
 	)
-	t.tracerProvider = provider
 	t.closers = append(t.closers, closer{"traces", provider.Shutdown})
 	return nil
 }

@@ -43,7 +43,7 @@ func measureEngine(t testing.TB) *engineResult {
 		return testing.Benchmark(func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, ok := m.CachedToken(sel, core.DefaultMinTTL); !ok {
+				if _, ok := m.CachedToken(t.Context(), sel, core.DefaultMinTTL); !ok {
 					b.Fatal("the engine does not serve the token from memory")
 				}
 			}
