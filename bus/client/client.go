@@ -91,6 +91,7 @@ type Client struct {
 	sealed  bool
 	log     *slog.Logger
 	tracer  trace.Tracer
+	cache   *cache // of a Cached one, else nil
 }
 
 // New checks cfg and returns a Client. It does no I/O.
@@ -123,43 +124,82 @@ func New(cfg Config) (*Client, error) {
 // Tenant returns whose grants the Client uses.
 func (c *Client) Tenant() string { return c.tenant }
 
-// TokenOption changes what Token asks for.
-type TokenOption func(*wire.TokenGetRequest)
+// TokenOption changes what Token asks for. MinTTL makes one.
+type TokenOption struct{ tokenOptions }
+
+// tokenOptions are what Token was asked.
+type tokenOptions struct {
+	minTTL int64 // seconds
+	given  bool
+}
 
 // MinTTL asks for a token that lives at least for d, cut to whole seconds. Without it that is the smaller of 60 seconds
 // and a sixth of the token's lifetime. A token that no refresh makes live so long comes with the warning min_ttl_unmet.
 func MinTTL(d time.Duration) TokenOption {
-	return func(r *wire.TokenGetRequest) {
-		seconds := int64(d / time.Second)
-		r.MinTTL = &seconds
+	return TokenOption{tokenOptions{minTTL: int64(d / time.Second), given: true}}
+}
+
+// optionsOf returns what opts ask for; the last one counts.
+func optionsOf(opts []TokenOption) (o tokenOptions) {
+	for i := range opts {
+		if opts[i].given {
+			o = opts[i].tokenOptions
+		}
 	}
+	return o
+}
+
+func (o tokenOptions) request(sel Selector) wire.TokenGetRequest {
+	r := wire.TokenGetRequest{Selector: wire.SelectorOf(sel)}
+	if o.given {
+		r.MinTTL = &o.minTTL
+	}
+	return r
+}
+
+// least is how long a token that is kept must live to be handed out.
+func (o tokenOptions) least() time.Duration {
+	if !o.given {
+		return defaultMinTTL
+	}
+	return max(time.Duration(o.minTTL), 1) * time.Second
 }
 
 // Token returns a live access token.
 func (c *Client) Token(ctx context.Context, sel Selector, opts ...TokenOption) (Token, error) {
-	req := wire.TokenGetRequest{Selector: wire.SelectorOf(sel)}
-	for _, o := range opts {
-		o(&req)
+	o := optionsOf(opts)
+	if c.cache != nil {
+		return c.cache.token(ctx, c, sel, o)
 	}
-	return c.token(ctx, wire.TokenGet, req)
+	return c.token(ctx, wire.TokenGet, o.request(sel))
 }
 
 // Refresh returns a token that was refreshed now, or, where another has asked for the same within a second, the token
 // that came of that, with the warning refreshed_recently.
 func (c *Client) Refresh(ctx context.Context, sel Selector) (Token, error) {
-	return c.token(ctx, wire.TokenRefresh, wire.SelectorOf(sel))
+	ask := func() (Token, error) { return c.token(ctx, wire.TokenRefresh, wire.SelectorOf(sel)) }
+	if c.cache != nil {
+		return c.cache.force(ctx, sel, 0, ask)
+	}
+	return ask()
 }
 
 // Report says that the vendor refused the access token of a generation, and returns a token of a later one. However
 // many report, the daemon refreshes once.
 func (c *Client) Report(ctx context.Context, sel Selector, generation uint64) (Token, error) {
-	return c.token(ctx, wire.TokenReport, wire.TokenReportRequest{Selector: wire.SelectorOf(sel), Generation: generation})
+	ask := func() (Token, error) {
+		return c.token(ctx, wire.TokenReport, wire.TokenReportRequest{Selector: wire.SelectorOf(sel), Generation: generation})
+	}
+	if c.cache != nil {
+		return c.cache.force(ctx, sel, generation+1, ask)
+	}
+	return ask()
 }
 
 // Revoke ends the grant's tokens, at the vendor too where it can be told. reason is the caller's own, for the event;
 // it may be empty.
 func (c *Client) Revoke(ctx context.Context, sel Selector, reason string) (Grant, error) {
-	return c.grant(ctx, wire.TokenRevoke, wire.TokenRevokeRequest{Selector: wire.SelectorOf(sel), Reason: reason})
+	return c.end(ctx, sel, wire.TokenRevoke, wire.TokenRevokeRequest{Selector: wire.SelectorOf(sel), Reason: reason})
 }
 
 // Authorize starts an authorization. The caller sends the resource owner to ConnectURL or, where the request has a
@@ -207,7 +247,7 @@ func (c *Client) Grant(ctx context.Context, sel Selector) (Grant, error) {
 
 // Forget revokes a grant and drops what is known of it.
 func (c *Client) Forget(ctx context.Context, sel Selector) (Grant, error) {
-	return c.grant(ctx, wire.GrantForget, wire.SelectorOf(sel))
+	return c.end(ctx, sel, wire.GrantForget, wire.SelectorOf(sel))
 }
 
 // Grants returns a page of grants and the cursor of the next page, empty on the last. A page may hold fewer than the
@@ -232,6 +272,15 @@ func (c *Client) token(ctx context.Context, e wire.Endpoint, req any) (Token, er
 func (c *Client) grant(ctx context.Context, e wire.Endpoint, req any) (Grant, error) {
 	g, err := ask[wire.Grant](ctx, c, e, req)
 	return g.Core(), err
+}
+
+// end is grant for what ends the grant's tokens.
+func (c *Client) end(ctx context.Context, sel Selector, e wire.Endpoint, req any) (Grant, error) {
+	do := func() (Grant, error) { return c.grant(ctx, e, req) }
+	if c.cache != nil {
+		return c.cache.end(sel, do)
+	}
+	return do()
 }
 
 // ask sends a request and reads its reply.

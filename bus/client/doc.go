@@ -3,7 +3,8 @@
 //
 // A service gives its own NATS connection and its tenant to [New]. What it asks for comes from the daemon: nothing is
 // kept here, so that a revoked token is not handed out again. Ask for a token for each use, or let [Client.Transport]
-// or [Client.TokenSource] do so.
+// or [Client.TokenSource] do so. [Client.Cached] keeps tokens for some seconds, where events are heard that drop them;
+// [Client.WaitReady] waits until a grant can be used again; [Client.Watch] hears what happens.
 //
 // What it guarantees:
 //

@@ -91,6 +91,49 @@ func ExampleClient_Token() {
 	// [redacted]
 }
 
+// A service that uses the same tokens many times a second keeps them for some seconds.
+func ExampleClient_Cached() {
+	url, stop := demo()
+	defer stop()
+	nc := must(nats.Connect(url))
+	defer nc.Close()
+
+	esign, end, err := must(client.New(client.Config{Conn: nc, Tenant: "default"})).Cached(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	defer end()
+	for range 1000 { // about one of these asks
+		token := must(esign.Token(context.Background(), client.Selector{Client: "app"}))
+		if token.AccessToken.IsZero() {
+			panic("no token")
+		}
+	}
+	fmt.Println("served")
+	// Output: served
+}
+
+// A service whose grant needs its owner waits for it, and goes on.
+func ExampleClient_WaitReady() {
+	url, stop := demo()
+	defer stop()
+	nc := must(nats.Connect(url))
+	defer nc.Close()
+	esign := must(client.New(client.Config{Conn: nc, Tenant: "default"}))
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	switch err := esign.WaitReady(ctx, client.Selector{Client: "app"}); {
+	case err == nil:
+		fmt.Println("there is a token")
+	case ctx.Err() != nil:
+		fmt.Println("not yet")
+	default:
+		fmt.Println("not by waiting:", err)
+	}
+	// Output: there is a token
+}
+
 // An http.Client that puts a live token on each request, and gets a new one when the vendor answers 401.
 func ExampleClient_Transport() {
 	url, stop := demo()

@@ -9,3 +9,32 @@ import (
 func (c *Client) WaitReadyAsking(ctx context.Context, sel Selector, first time.Duration) error {
 	return c.waitReady(ctx, sel, pace{first: first, longest: max(first, 30*time.Second)})
 }
+
+// Age makes what a Cached Client keeps older by d.
+func (c *Client) Age(d time.Duration) {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	for _, s := range c.cache.slots {
+		older := *s.kept
+		older.asked, older.byWall = older.asked.Add(-d), older.byWall-d.Nanoseconds()
+		s.kept = &older
+	}
+}
+
+// HoldEvents keeps a Cached Client from hearing until it is released.
+func (c *Client) HoldEvents() (release func()) {
+	c.cache.mu.Lock()
+	return c.cache.mu.Unlock
+}
+
+// Kept is how many tokens a Cached Client keeps, and for how many it has room.
+func (c *Client) Kept() (tokens, room int) {
+	c.cache.mu.RLock()
+	defer c.cache.mu.RUnlock()
+	for _, s := range c.cache.slots {
+		if s.kept != nil {
+			tokens++
+		}
+	}
+	return tokens, max(len(c.cache.slots), len(c.cache.named))
+}

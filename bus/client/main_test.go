@@ -36,10 +36,13 @@ type natsServer struct {
 	opts *server.Options
 }
 
-func startNATS(t testing.TB) *natsServer {
+func startNATS(t testing.TB, change ...func(*server.Options)) *natsServer {
 	t.Helper()
 	n := &natsServer{opts: &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: t.TempDir()}}
+	for _, fn := range change {
+		fn(n.opts)
+	}
 	n.start(t)
 	t.Cleanup(n.stop)
 	return n
@@ -68,9 +71,9 @@ func (n *natsServer) stop() {
 	n.WaitForShutdown()
 }
 
-func dial(t testing.TB, n *natsServer) *nats.Conn {
+func dial(t testing.TB, n *natsServer, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(n.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	nc, err := nats.Connect(n.ClientURL(), append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func (w *waiter) close() {
 
 // look asks for a token. It returns nil or the error that ends the waiting; parked is the answer where none does.
 func (w *waiter) look(ctx context.Context) (parked *Error, end error) {
-	_, err := w.client.Token(ctx, w.sel)
+	_, err := w.client.token(ctx, wire.TokenGet, wire.SelectorOf(w.sel))
 	var e *Error
 	if !errors.As(err, &e) {
 		return nil, err

@@ -56,6 +56,9 @@ func (c *Client) traceRequest(ctx context.Context, m *nats.Msg, e wire.Endpoint)
 
 // hear hands an event to fn, in a span that is linked to the trace in which the event came to be.
 func (w *watch) hear(ctx context.Context, subject string, e Event) error {
+	if w.client.cache != nil {
+		w.client.cache.hear(e) // whatever fn asks for is not older than the event
+	}
 	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)}
 	template := wire.TenantEvents(w.client.prefix, "{tenant}", string(e.Type)+".{vendor}.{grant}")
 	options = append(options, messaging("process", "process", subject, template), trace.WithAttributes(attribute.String("messaging.message.id", e.ID)))
