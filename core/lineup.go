@@ -2,32 +2,54 @@ package core
 
 import (
 	"cmp"
+	"context"
 	"hash/fnv"
 	"math"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// What had to wait for a vendor, or for esignd itself, comes back the more slowly the more there is of it: in the first
-// second about fifty grants, each second a hundred more than in the one before, and never more than a thousand.
+// What had to wait for a vendor, or for esignd itself, comes back slowly: in the first second about fifty grants, each second
+// a hundred more than in the one before, until it is as fast as the tokens' ends ask for. Callers, vendor and store have a
+// share in the time that the tokens live on.
 const (
-	rampGrowth = 100.0  // grants a second, more each second
-	rampMost   = 1000.0 // grants a second
-	slowest    = 50.0   // grants a second, at which a line is taken to go on at least
+	rampGrowth = 100.0     // grants a second, more each second
+	rampLeast  = 100.0     // grants a second, up to which it grows in any case
+	rampMost   = 1000.0    // grants a second, up to which it grows at most
+	rampShare  = 2.0 / 3.0 // of the time until its token ends in which each has its turn, where there is any left
+	slowest    = 50.0      // grants a second, at which a line is taken to go on at least
 )
 
-// rampAt is how long after the start of a ramp the place n in the line has its turn.
-func rampAt(n float64) time.Duration {
-	const (
-		growing = rampMost / rampGrowth // seconds until the ramp is at its most
-		grown   = rampGrowth * growing * growing / 2
-	)
+// rampAt is how long after the start of a ramp, which grows up to a pace in grants a second, the place n in the line has
+// its turn.
+func rampAt(n, pace float64) time.Duration {
+	pace = max(pace, rampLeast)
+	growing := pace / rampGrowth // seconds until the ramp is at its most
+	grown := rampGrowth * growing * growing / 2
 	seconds := math.Sqrt(2 * n / rampGrowth)
 	if n > grown {
-		seconds = growing + (n-grown)/rampMost
+		seconds = growing + (n-grown)/pace
 	}
 	return time.Duration(seconds * float64(time.Second))
+}
+
+// paceOf is up to which pace a ramp grows, for each in a line that opens at a moment to have its turn in time. Those who
+// cannot have it in time are not held up.
+func paceOf(line []waiter, opens time.Time) float64 {
+	pace := rampLeast
+	for n, w := range line {
+		grows := rampGrowth * rampShare * w.ends.Sub(opens).Seconds() // to that at most, until this one is to have its turn
+		ahead := 2 * rampGrowth * float64(n+1)
+		least := math.Sqrt(ahead) // holds up nobody until then
+		if grows > least {
+			least = ahead / (grows + math.Sqrt(grows*grows-ahead)) // has rampAt say just then
+		}
+		pace = max(pace, least)
+	}
+	return min(pace, rampMost)
 }
 
 const (
@@ -36,6 +58,9 @@ const (
 	// toldEach is how many overdue grants are told in a second at the start: the first turn waits until each has its own,
 	// since their timers come in no order.
 	toldEach = 2000.0
+	// putOffEach is how many timers a second may put off what waits in the line. There are as many of them as grants, all at
+	// once; the walk has no need of them, and callers have of the processor.
+	putOffEach = 500.0
 	// probeLead is how long the first in the line has for a suspended client's probe before the next may make it.
 	probeLead = 2 * time.Second
 )
@@ -45,6 +70,7 @@ const (
 // the first turn. Every replica finds the same order by itself, so that all of them together keep to the ramp.
 type lineup struct {
 	drawn chan struct{} // tells the walk of a new line
+	told  *rate.Limiter // of timers that only put off what waits in the line
 
 	mu     sync.Mutex
 	opens  time.Time // when the first turn is; guarded by mu
@@ -53,9 +79,13 @@ type lineup struct {
 	line   []waiter  // those that wait, in their order; not changed once it is here; guarded by mu
 	walked int       // how many of them this replica has come to; guarded by mu
 	redraw bool      // the next who asks draws a line; guarded by mu
+	pace   float64   // of its ramp; guarded by mu
+	paced  time.Time // when the first turn was when pace was found; guarded by mu
 }
 
-func newLineup() *lineup { return &lineup{drawn: make(chan struct{}, 1)} }
+func newLineup() *lineup {
+	return &lineup{drawn: make(chan struct{}, 1), told: rate.NewLimiter(putOffEach, callsPerVendor)}
+}
 
 // waiter is a grant that waits for its turn.
 type waiter struct {
@@ -132,14 +162,34 @@ func (m *Manager) turn(e *entry, cl *Client) time.Duration {
 	return l.placeLocked(waiterOf(e), now, m.suspended(cl) != nil)
 }
 
+// putOff waits until there is room for another timer that is likely to do no more than to put off its grant.
+func (m *Manager) putOff(ctx context.Context, id string) error {
+	e := m.cache.look(id)
+	if e == nil || m.lineups[e.g.Client] == nil {
+		return nil
+	}
+	l := m.lineups[e.g.Client]
+	l.mu.Lock()
+	n, _ := slices.BinarySearchFunc(l.line, waiterOf(e), waiter.compare)
+	ahead := n - l.walked
+	l.mu.Unlock()
+	if ahead <= callsPerVendor {
+		return nil
+	}
+	return l.told.Wait(ctx)
+}
+
 // placeLocked is how long one waits that is in the line, or comes to its end.
 func (l *lineup) placeLocked(w waiter, now time.Time, suspended bool) time.Duration {
+	if by := l.opens.Sub(l.paced); l.pace == 0 || by.Abs() > time.Second {
+		l.pace, l.paced = paceOf(l.line, l.opens), l.opens
+	}
 	wait := l.opens.Sub(now)
 	n, _ := slices.BinarySearchFunc(l.line, w, waiter.compare)
 	if n >= 1 && suspended {
 		wait += probeLead
 	}
-	wait += rampAt(float64(n) + float64(w.mark)/(1<<32))
+	wait += rampAt(float64(n)+float64(w.mark)/(1<<32), l.pace)
 	if ahead := n - l.walked; wait <= 0 && ahead > callsPerVendor {
 		return l.walkLocked(now, ahead) // the vendor or the store is slower than the ramp: those before go first
 	}
@@ -148,14 +198,14 @@ func (l *lineup) placeLocked(w waiter, now time.Time, suspended bool) time.Durat
 
 // endLocked ends a line in which all had their turns.
 func (l *lineup) endLocked(now time.Time) {
-	if l.walked == len(l.line) && now.Sub(l.opens) > rampAt(float64(len(l.line)+1))+probeLead {
+	if l.walked == len(l.line) && now.Sub(l.opens) > rampAt(float64(len(l.line)+1), l.pace)+probeLead {
 		l.line, l.walked = nil, 0
 	}
 }
 
 // drawLocked puts a new line in the place of the one before.
 func (l *lineup) drawLocked(now time.Time, line []waiter) {
-	l.taken, l.line, l.walked, l.redraw = now, line, 0, false
+	l.taken, l.line, l.walked, l.redraw, l.pace = now, line, 0, false, 0
 	select {
 	case l.drawn <- struct{}{}:
 	default:

@@ -161,6 +161,9 @@ func (m *Manager) workTimers(vendor string) {
 			}
 		}
 		m.metrics.lagged(ctx, vendor, m.now().Sub(d.Time))
+		if err := m.putOff(ctx, d.Grant); err != nil {
+			return err
+		}
 		return m.look(ctx, d.Grant)
 	})
 	if err != nil && m.background.Err() == nil {
