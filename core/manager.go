@@ -102,6 +102,7 @@ type Manager struct {
 	observing metric.Registration // set by Start
 
 	cache          *cache
+	directory      directory
 	fingerprintKey Secret
 	unavailable    map[string]bool         // clients whose vendor does not answer; used by the watch alone
 	slots          map[string]*slots       // by vendor

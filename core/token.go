@@ -17,10 +17,11 @@ const shortest = time.Second
 // CachedToken answers from memory, without I/O and without waiting, where that is allowed and the token is live for
 // minTTL. ctx gives the trace that the measurement of it is part of, and nothing else.
 func (m *Manager) CachedToken(ctx context.Context, sel Selector, minTTL time.Duration) (Token, bool) {
-	id := sel.Grant
+	n := names{sel.Tenant, sel.Client, sel.Account}
+	id, remembered := sel.Grant, true
 	switch {
 	case id == "":
-		id = GrantID(sel.Tenant, sel.Client, sel.Account)
+		id, remembered = m.directory.id(n)
 	case sel.Client != "" || sel.Account != "":
 		return Token{}, false
 	}
@@ -30,6 +31,9 @@ func (m *Manager) CachedToken(ctx context.Context, sel Selector, minTTL time.Dur
 	e := m.cache.get(id)
 	if e == nil || e.g.Tenant != sel.Tenant || !e.serves(minTTL) || m.clientOf(e.g) == nil {
 		return Token{}, false
+	}
+	if !remembered { // only what there is, lest names that are made up push others out
+		m.directory.remember(n, id)
 	}
 	return m.handOut(ctx, e), true
 }
