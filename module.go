@@ -126,7 +126,7 @@ func newBus(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvi
 		return nil, err
 	}
 	if cfg.NATS.URL == "" && cfg.NATS.TLS.Cert == "" && !loopback(cfg.NATS.Listen) {
-		log.Warn("nats.listen can be reached from the network, and tokens go over it in the clear: name a certificate and key in "+
+		log.Warn("nats.listen can be reached from the network, and tokens go over it in the clear; name a certificate and key in "+
 			"nats.tls, or listen on a loopback address", "listen", cfg.NATS.Listen)
 	}
 	lc.Append(fx.StartStopHook(b.Start, b.Close))
@@ -175,7 +175,7 @@ func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerP
 		return nil, err
 	}
 	if shared := cfg.sharedCallbacks(); len(shared) > 0 {
-		log.Warn("clients at several vendors share a redirect URI, so that a service cannot tell by it whose answer arrives: give each its own, "+
+		log.Warn("clients at several vendors share a redirect URI, so that a service cannot tell by it whose answer arrives; give each its own, "+
 			"and say it in grant.exchange", "redirect_uris", shared)
 	}
 	lc.Append(fx.StartStopHook(m.Start, m.Close))

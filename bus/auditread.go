@@ -164,7 +164,7 @@ func (s *session) tell(m jetstream.Msg, q AuditQuery, seen map[string]bool, fn f
 	}
 	entries, err := wire.DecodeAudit(m.Data())
 	if err != nil {
-		s.cfg.Logger.Warn("a message of the audit is not one of ours", "subject", m.Subject(), "error", err)
+		s.cfg.Logger.Warn("a message of the audit is not one of ours; it is left out of what is read", "subject", m.Subject(), "error", err)
 		return nil
 	}
 	for _, e := range entries {

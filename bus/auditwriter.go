@@ -160,7 +160,7 @@ func (w *auditWriter) stir() {
 // lost tells the log of an act that the stream will not have.
 func (w *auditWriter) lost(a *act) {
 	e := a.entry
-	w.log.Error("an act is not in the audit", "id", e.ID, "action", string(e.Action), "tenant", e.Tenant, "grant", e.Grant, "by", string(e.By.Kind),
+	w.log.Error("an act is not in the audit; it will not be, and this line is what there is of it", "id", e.ID, "action", string(e.Action), "tenant", e.Tenant, "grant", e.Grant, "by", string(e.By.Kind),
 		"service", e.By.Service, "outcome", e.Outcome, "trace_id", e.TraceID)
 }
 

@@ -40,7 +40,7 @@ func connOptions(name string, log *slog.Logger) []nats.Option {
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				log.Warn("lost the connection to NATS; connecting again", "error", err)
+				log.Warn("lost the connection to NATS; nothing is refreshed until it is there again, and esignd goes on connecting", "error", err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
@@ -48,10 +48,10 @@ func connOptions(name string, log *slog.Logger) []nats.Option {
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if sub != nil {
-				log.Warn("NATS reports an error", "error", err, "subject", sub.Subject)
+				log.Warn("NATS reports an error; esignd goes on with the connection, or makes it again", "error", err, "subject", sub.Subject)
 				return
 			}
-			log.Warn("NATS reports an error", "error", err)
+			log.Warn("NATS reports an error; esignd goes on with the connection, or makes it again", "error", err)
 		}),
 	}
 }

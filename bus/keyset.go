@@ -73,7 +73,7 @@ func (f *keyFile) read(ctx context.Context) (*sealer, fs.FileInfo, error) {
 		if err := f.write(ctx, k); err != nil {
 			return nil, info, err
 		}
-		f.log.Info("wrapped the keyset, which lay in the clear until now", "file", f.path)
+		f.log.InfoContext(ctx, "wrapped the keyset, which lay in the clear until now", "file", f.path)
 	}
 	s, err := k.sealer()
 	return s, info, err

@@ -67,7 +67,7 @@ func (p publisher) Last(ctx context.Context, e core.Event) (core.Event, error) {
 	last, err := wire.DecodeEvent(m.Data)
 	if err != nil {
 		// Another hand wrote it: it says nothing of the grant.
-		p.bus.log.Warn("the last event on a subject is not one of ours", "subject", subject, "error", err)
+		p.bus.log.WarnContext(ctx, "the last event on a subject is not one of ours; it is taken to say nothing of the grant", "subject", subject, "error", err)
 		return core.Event{ID: m.Header.Get(jetstream.MsgIDHeader)}, nil
 	}
 	return last, nil

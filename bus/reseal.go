@@ -61,7 +61,7 @@ func (s *session) reseal(ctx context.Context) (found, broken int, err error) {
 		err := s.resealRecord(ctx, r)
 		if errors.Is(err, core.ErrDamaged) {
 			broken++
-			s.cfg.Logger.Warn("a record cannot be sealed anew and stays as it is", "error", err)
+			s.cfg.Logger.WarnContext(ctx, "a record is damaged and cannot be sealed anew; it stays as it is", "error", err)
 			return nil
 		}
 		return err

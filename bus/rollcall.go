@@ -44,7 +44,7 @@ func (s *session) answerRollCalls() error {
 			err = m.Respond(body)
 		}
 		if err != nil {
-			s.cfg.Logger.Warn("another replica asked which keys are known here, and could not be answered", "error", err)
+			s.cfg.Logger.Warn("another replica asked which keys are known here, and could not be answered; a rotation does not know of this one, and is to be run again", "error", err)
 		}
 	})
 	if err != nil {

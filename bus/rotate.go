@@ -158,7 +158,7 @@ func (r rotation) resealAll(ctx context.Context) error {
 		for {
 			found, broken, err := r.reseal(ctx)
 			if err != nil {
-				r.log.Warn("the records could not all be sealed anew; trying again", "error", err)
+				r.log.WarnContext(ctx, "the records could not all be sealed anew; trying again", "error", err)
 				return struct{}{}, err
 			}
 			if found == broken {

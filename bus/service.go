@@ -177,7 +177,7 @@ func (s *Service) Start(ctx context.Context) error {
 		QueueGroup:   serviceName,
 		StatsHandler: s.stats,
 		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
-			s.log.Warn("NATS reports an error of the service", "subject", e.Subject, "error", e.Description)
+			s.log.WarnContext(s.base, "NATS reports an error of the service; requests of that time may have had no answer, and are asked again", "subject", e.Subject, "error", e.Description)
 		},
 	})
 	if err != nil {

@@ -111,7 +111,7 @@ func (s *Service) mayAnswer(e *endpoint, reply, tenant string) bool {
 	}
 	e.count.badReply.Add(1)
 	s.complain.Do(func() {
-		s.log.Warn("a request was dropped: its reply subject is no inbox; callers use _INBOX.> or _INBOX_<tenant>_<service>.>",
+		s.log.Warn("a request was dropped, its reply subject being no inbox; callers use _INBOX.> or _INBOX_<tenant>_<service>.>",
 			"endpoint", string(e.name), "tenant", tenant)
 	})
 	return false
@@ -226,7 +226,7 @@ func (r *request) panicked(ctx context.Context, v any) {
 	if re, ok := v.(runtime.Error); ok {
 		text = re.Error()
 	}
-	r.service.log.ErrorContext(r.inTrace(ctx), "the handler of a request panicked", "endpoint", string(r.name), "tenant", r.tenant,
+	r.service.log.ErrorContext(r.inTrace(ctx), "the handler of a request panicked; its caller is told server_error, and the others are served", "endpoint", string(r.name), "tenant", r.tenant,
 		"panic", text, "stack", string(debug.Stack()))
 	err := core.Errorf(core.ServerError, "esignd could not do this; its log says why")
 	r.auditFailure(ctx, err)
@@ -251,7 +251,7 @@ func (r *request) answer(ctx context.Context, answer any, err error) {
 func (r *request) fail(ctx context.Context, err error) {
 	e := core.AsError(err)
 	if e.Code == core.ServerError && e.Unwrap() != nil {
-		r.service.log.ErrorContext(ctx, "a request could not be answered", "endpoint", string(r.name), "tenant", r.tenant,
+		r.service.log.ErrorContext(ctx, "a request could not be answered; its caller is told server_error", "endpoint", string(r.name), "tenant", r.tenant,
 			"error", e.Unwrap())
 	}
 	r.failed = e.Code
@@ -281,7 +281,7 @@ func (r *request) send(ctx context.Context, headers map[string]string, body []by
 	}
 	if err != nil {
 		r.count.unsent.Add(1)
-		r.service.log.WarnContext(r.inTrace(ctx), "an answer could not be sent", "endpoint", string(r.name), "tenant", r.tenant, "error", err)
+		r.service.log.WarnContext(r.inTrace(ctx), "an answer could not be sent; its caller has none, and asks again", "endpoint", string(r.name), "tenant", r.tenant, "error", err)
 		return
 	}
 	r.count.answered.Add(1)

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -102,9 +103,10 @@ func (t timers) Work(ctx context.Context, vendor string, limit int, fn func(cont
 	ctx, stop := ses.whileOpen(ctx)
 	defer stop()
 	var workers errgroup.Group
+	told := &dueTold{unworked: rate.Sometimes{Interval: dueTellEvery}}
 	for range limit {
 		workers.Go(func() error {
-			w := dueWorker{timers: t, ses: ses, vendor: vendor, fn: fn}
+			w := dueWorker{timers: t, ses: ses, vendor: vendor, fn: fn, told: told}
 			return w.run(ctx)
 		})
 	}
@@ -130,6 +132,7 @@ type dueWorker struct {
 	ses    *session
 	vendor string
 	fn     func(context.Context, core.Due) error
+	told   *dueTold
 }
 
 func (w dueWorker) run(ctx context.Context) error {
@@ -138,11 +141,10 @@ func (w dueWorker) run(ctx context.Context) error {
 	}
 	wait.Reset()
 	for {
-		err := w.consume(ctx, wait)
+		w.consume(ctx, wait)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		w.timers.bus.log.Debug("asking for due timers again", "vendor", w.vendor, "error", err)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -152,23 +154,24 @@ func (w dueWorker) run(ctx context.Context) error {
 }
 
 // consume works until something fails; the consumer is made anew then, in case it is gone.
-func (w dueWorker) consume(ctx context.Context, wait *backoff.ExponentialBackOff) error {
+func (w dueWorker) consume(ctx context.Context, wait *backoff.ExponentialBackOff) {
+	began := time.Now()
 	consumer, err := w.ses.timers.CreateOrUpdateConsumer(ctx, w.config())
 	if err != nil {
-		return fmt.Errorf("make the consumer of due timers: %w", err)
+		w.interrupted(ctx, began, fmt.Errorf("make the consumer of due timers: %w", err))
+		return
 	}
 	for {
+		began := time.Now()
 		m, err := next(ctx, consumer)
 		if err != nil {
-			return err
+			w.interrupted(ctx, began, err)
+			return
 		}
+		w.resumed(ctx, began)
 		wait.Reset()
-		if m == nil {
-			continue
-		}
-		if err := w.work(ctx, m); err != nil {
-			w.timers.bus.log.Warn("a due timer will be told again", "vendor", w.vendor, "grant", lastToken(m.Subject()),
-				"error", err)
+		if m != nil {
+			w.work(ctx, m)
 		}
 	}
 }
@@ -205,27 +208,30 @@ func next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, erro
 }
 
 // work calls fn and settles the message by what it returns.
-func (w dueWorker) work(ctx context.Context, m jetstream.Msg) error {
-	meta, err := m.Metadata()
-	if err != nil {
-		return fmt.Errorf("read a due timer: %w", err)
-	}
-	due := core.Due{Grant: lastToken(m.Subject()), Time: meta.Timestamp}
-	err = w.traced(ctx, m, func(ctx context.Context) error { return w.call(ctx, m, due) })
-	if err != nil {
-		return errors.Join(err, m.NakWithDelay(retryDelay(meta.NumDelivered)))
-	}
-	return w.settle(ctx, m, meta.Sequence.Stream)
+func (w dueWorker) work(ctx context.Context, m jetstream.Msg) {
+	w.traced(ctx, m, func(ctx context.Context) error {
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("read a due timer: %w", err)
+		}
+		if err := w.call(ctx, m, core.Due{Grant: lastToken(m.Subject()), Time: meta.Timestamp}); err != nil {
+			return errors.Join(err, m.NakWithDelay(retryDelay(meta.NumDelivered)))
+		}
+		return w.settle(ctx, m, meta.Sequence.Stream)
+	})
 }
 
 // traced works a timer in a trace of its own, since who armed it has gone on, and links to the trace of that.
-func (w dueWorker) traced(ctx context.Context, m jetstream.Msg, work func(context.Context) error) (err error) {
+func (w dueWorker) traced(ctx context.Context, m jetstream.Msg, work func(context.Context) error) {
 	template := w.timers.subject("due", "{vendor}", "{grant}")
 	ctx, span := w.timers.bus.tracer.Start(ctx, "process "+template, append(linkTo(m.Headers()), trace.WithNewRoot(),
 		trace.WithSpanKind(trace.SpanKindConsumer), messaging("process", "process", m.Subject(), template),
 		trace.WithAttributes(attribute.String("esignd.vendor", w.vendor)))...)
-	defer func() { ended(span, err) }()
-	return work(ctx)
+	err := work(ctx)
+	if err != nil {
+		w.unworked(ctx, lastToken(m.Subject()), err)
+	}
+	ended(span, err)
 }
 
 // call runs fn and keeps the message ours meanwhile.

@@ -84,7 +84,7 @@ func (s store) Watch(ctx context.Context, fn func(core.Update)) error {
 		if w.contact.After(before) {
 			wait.Reset()
 		}
-		w.log.Debug("the watch of the store begins anew where it stood", "error", err, "sequence", w.seen)
+		w.log.DebugContext(ctx, "the watch of the store begins anew where it stood", "error", err, "sequence", w.seen)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -227,7 +227,9 @@ func (m *Manager) readEvent(ctx context.Context, cl *Client, r EventRequest) (Ve
 		return VendorEvent{}, unableTo(cl, "read events")
 	}
 	v := AsVendorError(err)
-	m.log.WarnContext(ctx, "an event that claims to be a vendor's was refused", "client", cl.Name, "vendor", cl.Vendor, "error", v)
+	m.seldom.refused.Do(func() {
+		m.log.WarnContext(ctx, "an event that claims to be a vendor's was refused; nothing is done by it", "client", cl.Name, "vendor", cl.Vendor, "error", v)
+	})
 	switch v.Code {
 	case CodeAccessDenied:
 		return VendorEvent{}, &Error{Code: AccessDenied, Description: "the event is not the vendor's, or too old", err: v}

@@ -337,7 +337,8 @@ func (m *Manager) oweFailedAuthorization(ctx context.Context, t *target, reason 
 		return true, nil
 	})
 	if err != nil {
-		m.log.WarnContext(ctx, "grant.authorization_failed could not be written", "grant", t.id, "reason", reason, "error", err)
+		m.log.WarnContext(ctx, "grant.authorization_failed could not be written; nobody hears the event, and the grant is what it was", "grant", t.id,
+			"client", t.client.Name, "vendor", t.client.Vendor, "reason", reason, "error", err)
 		return
 	}
 	m.follow(ctx, e)

@@ -33,7 +33,8 @@ func (m *Manager) present(ctx context.Context, t *target, claimed *entry, a *att
 	}
 	if a.LastTry {
 		m.metrics.lastTries.Add(ctx, 1, metric.WithAttributes(of(t.client)...))
-		m.log.WarnContext(ctx, "a refresh token of unknown fate is presented once more, and never again", "grant", g.ID, "vendor", g.Vendor)
+		m.log.WarnContext(ctx, "a refresh token of unknown fate is presented once more; where the vendor refuses it, the owner of the account must connect again",
+			"grant", g.ID, "client", g.Client, "vendor", g.Vendor)
 	}
 	r.response, r.failure = m.callToken(ctx, t.client, p, adapter, TokenRequest{
 		Client: t.client.Credentials, GrantType: m.grantTypeFor(t.client), RefreshToken: g.tokens.Refresh,

@@ -108,7 +108,7 @@ func (m *Manager) commit(ctx context.Context, r result) (*entry, error) {
 	}
 	if serr := m.keep(r); serr != nil {
 		m.log.ErrorContext(ctx, "a token set could be written neither to the store nor to data_dir/uncommitted; esignd goes on trying while it runs",
-			"grant", r.grant, "error", serr)
+			"grant", r.grant, "client", r.client, "error", serr)
 	}
 	return nil, fail(span, fmt.Errorf("commit %s of grant %s: %w", r.kind, r.grant, err))
 }
@@ -150,7 +150,8 @@ func (m *Manager) commitOver(ctx context.Context, r result, e *entry) (done bool
 	case there, keep:
 		return true, e, nil
 	case orphan:
-		m.log.WarnContext(ctx, "a token set came for a consent that is over; it is ended at the vendor and dropped", "grant", r.grant)
+		m.log.WarnContext(ctx, "a token set came for a consent that is over; it is ended at the vendor and dropped", "grant", r.grant,
+			"client", e.g.Client, "vendor", e.g.Vendor)
 		m.discard(ctx, e, r)
 		return true, e, nil
 	case apply:
@@ -201,7 +202,8 @@ func (m *Manager) endOvertaken(ctx context.Context, old *grant) {
 			case <-time.After(ruleFor(v).backoff(n, v.RetryAfter)):
 			}
 		}
-		m.log.WarnContext(ctx, "tokens that were revoked could not be ended at the vendor; they stay valid there until they expire", "grant", old.ID)
+		m.log.WarnContext(ctx, "tokens that were revoked could not be ended at the vendor; they stay valid there until they expire",
+			"grant", old.ID, "client", old.Client, "vendor", old.Vendor)
 	})
 }
 
@@ -270,7 +272,8 @@ func (m *Manager) settle(ctx context.Context, e *entry) (*entry, error) {
 		return nil, err
 	}
 	m.metrics.lost(ctx, g)
-	m.log.WarnContext(ctx, "a claim whose owner is gone was settled", "grant", g.ID, "owner", a.Owner, "uncertain", g.Uncertain, "state", g.State)
+	m.log.WarnContext(ctx, "a claim whose owner is gone was settled; the grant is refreshed anew, with its refresh token in doubt where uncertain",
+		"grant", g.ID, "client", g.Client, "vendor", g.Vendor, "owner", a.Owner, "uncertain", g.Uncertain, "state", g.State, "next_attempt", g.Failures.Next)
 	m.payOrLater(ctx, written)
 	return written, nil
 }

@@ -42,7 +42,8 @@ func (m *Manager) pay(ctx context.Context, e *entry) error {
 // payOrLater pays; what stays owed is paid when the grant is looked at next.
 func (m *Manager) payOrLater(ctx context.Context, e *entry) {
 	if err := m.pay(ctx, e); err != nil {
-		m.log.WarnContext(ctx, "an event is owed and will be published later", "grant", e.g.ID, "error", err)
+		m.log.WarnContext(ctx, "an event could not be published; it stays owed, and goes out when the grant is looked at next", "grant", e.g.ID,
+			"client", e.g.Client, "vendor", e.g.Vendor, "error", err)
 	}
 }
 
@@ -55,6 +56,7 @@ func (m *Manager) publish(ctx context.Context, events []Event) (paid []string, e
 			if err := m.publishOne(ctx, e); err != nil {
 				return paid, err
 			}
+			m.logEvent(ctx, e, i > 0 && e.Grant == "" && e.Client == events[i-1].Client && e.Type == events[i-1].Type)
 		}
 		paid = append(paid, e.ID)
 	}
@@ -77,8 +79,6 @@ func (m *Manager) publishOne(ctx context.Context, e Event) error {
 		return fmt.Errorf("publish %s: %w", e.Type, err)
 	}
 	m.metrics.told(ctx, e)
-	m.log.InfoContext(ctx, string(e.Type), "grant", e.Grant, "tenant", e.Tenant, "client", e.Client, "vendor", e.Vendor,
-		"generation", e.Generation, "reason", e.Reason)
 	return nil
 }
 
@@ -97,6 +97,7 @@ func (m *Manager) payClient(ctx context.Context, cl *Client, r *clientRecord) {
 		})
 	}
 	if err != nil {
-		m.log.WarnContext(ctx, "an event about a client is owed and will be published later", "client", cl.Name, "error", err)
+		m.log.WarnContext(ctx, "an event about a client could not be published; it stays owed, and goes out at one of the next sweeps",
+			"client", cl.Name, "vendor", cl.Vendor, "error", err)
 	}
 }

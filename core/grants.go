@@ -108,10 +108,14 @@ func (m *Manager) storeError(ctx context.Context, err error) error {
 	case errors.As(err, &e):
 		return e
 	case errors.Is(err, ErrDamaged):
-		m.log.ErrorContext(ctx, "a record cannot be read", "error", err)
+		m.seldom.damaged.Do(func() {
+			m.log.ErrorContext(ctx, "a record cannot be read; it is kept as it is, and whoever asks for it is told server_error", "error", err)
+		})
 		return Errorf(ServerError, "the grant's record cannot be read; the operator finds it in esignd's log")
 	}
-	m.log.WarnContext(ctx, "the store did not answer", "error", err)
+	m.seldom.store.Do(func() {
+		m.log.WarnContext(ctx, "the store did not answer; callers who need it are told to ask again, and nothing is refreshed until it does", "error", err)
+	})
 	return &Error{
 		Code: TemporarilyUnavailable, Reason: "store_unavailable", RetryAfter: time.Second,
 		Description: "esignd's store does not answer; ask again", err: err,

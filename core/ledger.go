@@ -127,7 +127,8 @@ func (m *Manager) readClient(ctx context.Context, cl *Client) (*clientRecord, er
 	}
 	c, err := decodeClient(rec)
 	if err != nil {
-		m.log.WarnContext(ctx, "a client's record is damaged and starts anew", "client", cl.Name, "error", err)
+		m.log.WarnContext(ctx, "a client's record is damaged; it starts anew, and a suspension in it is found out again", "client", cl.Name,
+			"vendor", cl.Vendor, "error", err)
 		fresh.revision = rec.Revision
 		return fresh, nil
 	}
@@ -146,7 +147,8 @@ func (m *Manager) toldClient(c *clientRecord) {
 	m.tasks.Go(func() {
 		for _, e := range m.cache.all(func(g *grant) bool { return g.Client == c.Name && g.Failures.failedAt(scopeVendor) }) {
 			if err := m.rearm(m.background, e.g.ID); err != nil {
-				m.log.Debug("a grant waits for the end of its backoff, though the vendor answers again", "grant", e.g.ID, "error", err)
+				m.log.Debug("a grant waits for the end of its backoff, though the vendor answers again", "grant", e.g.ID,
+					"client", e.g.Client, "vendor", e.g.Vendor, "error", err)
 			}
 		}
 	})
@@ -189,7 +191,7 @@ func (m *Manager) loadFingerprintKey(ctx context.Context) error {
 		}
 		if errors.Is(err, ErrDamaged) {
 			// Fingerprints of this process then agree with no other's: a suspension binds only who wrote it.
-			m.log.ErrorContext(ctx, "the record of the fingerprint key is damaged; suspended clients are not shared with other replicas", "key", key, "error", err)
+			m.log.ErrorContext(ctx, "the record of the fingerprint key is damaged; suspended clients are not shared with other replicas until it is restored", "key", key, "error", err)
 			m.fingerprintKey = NewSecret(randomSecret())
 			return nil
 		}
@@ -302,10 +304,11 @@ func (m *Manager) noteBreaker(cl *Client) {
 func (m *Manager) changeClient(ctx context.Context, cl *Client, change func(*clientRecord) bool) {
 	r, err := m.updateClient(ctx, cl, change)
 	if err != nil {
-		m.log.WarnContext(ctx, "a client's state could not be shared with the other replicas", "client", cl.Name, "error", err)
+		m.log.WarnContext(ctx, "a client's state could not be shared with the other replicas; each finds out by itself", "client", cl.Name,
+			"vendor", cl.Vendor, "error", err)
 		return
 	}
-	m.log.DebugContext(ctx, "client state", "client", cl.Name, "suspended", r.Suspended != nil, "unavailable", r.Unavailable)
+	m.log.DebugContext(ctx, "client state", "client", cl.Name, "vendor", cl.Vendor, "suspended", r.Suspended != nil, "unavailable", r.Unavailable)
 	if len(r.Debts) > 0 {
 		m.payClient(ctx, cl, r)
 	}

@@ -32,7 +32,8 @@ func (m *Manager) look(ctx context.Context, id string) error {
 		}
 		err = m.do(ctx, e, s)
 		if s == payDebts && err != nil {
-			m.log.WarnContext(ctx, "an event is owed and will be published later", "grant", id, "error", err)
+			m.log.WarnContext(ctx, "an event could not be published; it stays owed, and goes out when the grant is looked at next", "grant", id,
+				"client", e.g.Client, "vendor", e.g.Vendor, "error", err)
 			unpayable, err = true, nil
 		}
 		var v *VendorError
@@ -167,7 +168,7 @@ func (m *Manager) workTimers(vendor string) {
 		return m.look(ctx, d.Grant)
 	})
 	if err != nil && m.background.Err() == nil {
-		m.log.Error("the timers of a vendor stopped; the sweep takes their place until a restart", "vendor", vendor, "error", err)
+		m.log.Error("the timers of a vendor stopped; the sweep takes their place until esignd is restarted", "vendor", vendor, "error", err)
 	}
 }
 
@@ -221,7 +222,7 @@ func (m *Manager) sweepOnce(ctx context.Context, before map[string]uint64) map[s
 		}
 		m.tasks.Go(func() {
 			defer m.endSweep(vendor)
-			m.lookAll(ctx, grants)
+			m.lookAll(ctx, vendor, grants)
 		})
 	}
 	return due
@@ -244,8 +245,9 @@ func (m *Manager) endSweep(vendor string) {
 }
 
 // lookAll looks at grants, a few at once, that whose token ends first at the front.
-func (m *Manager) lookAll(ctx context.Context, grants []overdue) {
+func (m *Manager) lookAll(ctx context.Context, vendor string, grants []overdue) {
 	slices.SortFunc(grants, func(a, b overdue) int { return a.ends.Compare(b.ends) })
+	missed := missed{vendor: vendor}
 	var group errgroup.Group
 	group.SetLimit(8)
 	for _, g := range grants {
@@ -254,12 +256,15 @@ func (m *Manager) lookAll(ctx context.Context, grants []overdue) {
 		}
 		group.Go(func() error {
 			if err := m.look(ctx, g.id); err != nil && ctx.Err() == nil {
-				m.log.WarnContext(ctx, "a grant that is overdue could not be looked at", "grant", g.id, "error", err)
+				missed.add(g.id, err)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // the functions return no error
+	if attrs := missed.attrs(); attrs != nil && ctx.Err() == nil {
+		m.log.WarnContext(ctx, "grants that are overdue could not be looked at; the next sweep looks again", attrs...)
+	}
 }
 
 // armMissing arms the timers of the grants that have none, those of each vendor by themselves: an adapter that hangs
@@ -299,16 +304,19 @@ func (m *Manager) mayBeDue(g *grant) bool {
 func (m *Manager) armThese(ctx context.Context, vendor string, ids []string) {
 	if a, err := m.adapters.Adapter(vendor); err == nil {
 		if _, err := m.metadata(ctx, vendor, a); err != nil {
-			m.log.WarnContext(ctx, "a vendor's adapter does not answer yet", "vendor", vendor, "error", err)
+			m.log.WarnContext(ctx, "a vendor's adapter does not answer yet; its grants are looked at again when their timers are due", "vendor", vendor, "error", err)
 		}
 	}
-	count := 0
+	count, missed := 0, missed{vendor: vendor}
 	for _, id := range ids {
 		if err := m.rearm(ctx, id); err != nil {
-			m.log.WarnContext(ctx, "the grant's timer was not armed; the sweep finds it", "grant", id, "error", err)
+			missed.add(id, err)
 			continue
 		}
 		count++
+	}
+	if attrs := missed.attrs(); attrs != nil && ctx.Err() == nil {
+		m.log.WarnContext(ctx, "timers of grants were not armed; the sweep finds the grants within a minute of when they are due", attrs...)
 	}
 	if count > 0 {
 		m.log.InfoContext(ctx, "timers armed that were missing", "vendor", vendor, "count", count)

@@ -97,6 +97,7 @@ type Manager struct {
 	folder    string // what ownerOf says; set by Start
 	owner     string // folder and a mark of this process; set by Start
 	log       *slog.Logger
+	seldom    *seldom
 	tracer    trace.Tracer
 	metrics   *metrics
 	observing metric.Registration // set by Start
@@ -138,7 +139,7 @@ func New(cfg Config) (*Manager, error) {
 		ownerOf: cfg.Owner, refreshed: cfg.Refreshed, log: cfg.Logger, cache: newCache(cachedGrants(cfg.CachedGrants)), slots: map[string]*slots{},
 		breakers: map[string]*breaker{}, lineups: map[string]*lineup{}, meta: map[string]Metadata{},
 		flights: map[string]*flight{}, kept: map[string]kept{},
-		sweeping: map[string]bool{}, unavailable: map[string]bool{},
+		sweeping: map[string]bool{}, unavailable: map[string]bool{}, seldom: newSeldom(),
 	}
 	m.fillDefaults(cfg)
 	var err error
@@ -240,7 +241,7 @@ func (m *Manager) Start(ctx context.Context) error {
 		m.replayLater()
 	}
 	if m.observing, err = m.observe(); err != nil {
-		m.log.WarnContext(ctx, "some metrics are not observed", "error", err)
+		m.log.WarnContext(ctx, "some metrics are not observed; the others are, until esignd is restarted", "error", err)
 	}
 	m.tasks.Go(m.sweep)
 	for _, vendor := range m.vendors() {
@@ -332,7 +333,10 @@ func (m *Manager) readClock(ctx context.Context) error {
 func (m *Manager) adapterOf(ctx context.Context, cl *Client) (Adapter, Metadata, error) {
 	a, err := m.adapters.Adapter(cl.Vendor)
 	if err != nil {
-		m.log.WarnContext(ctx, "no adapter", "vendor", cl.Vendor, "error", err)
+		m.seldom.adapter.Do(func() {
+			m.log.WarnContext(ctx, "there is no adapter for a vendor; its live tokens are handed out, and nothing is refreshed until its plugin is there", "client", cl.Name,
+				"vendor", cl.Vendor, "error", err)
+		})
 		return nil, Metadata{}, &VendorError{Outcome: NotSent, Code: CodePlugin, Detail: "there is no adapter for vendor " + cl.Vendor}
 	}
 	md, err := m.metadata(ctx, cl.Vendor, a)

@@ -94,7 +94,7 @@ func (m *Manager) catchUp(ctx context.Context, e *entry) (bool, error) {
 	}
 	m.cache.catchUp(written)
 	m.log.ErrorContext(ctx, "the store went back in time: the record of a grant is older than the last event about it; its refresh token may be spent, and is presented once more at most",
-		"grant", g.ID, "vendor", g.Vendor, "generation", e.g.Generation, "seen", last.Generation, "state", g.State)
+		"grant", g.ID, "client", g.Client, "vendor", g.Vendor, "generation", e.g.Generation, "seen", last.Generation, "state", g.State)
 	return true, nil
 }
 

@@ -80,7 +80,8 @@ func (m *Manager) fly(ctx context.Context, f *flight, t *target, d demand) {
 func (m *Manager) follow(ctx context.Context, e *entry) {
 	m.payOrLater(ctx, e)
 	if err := m.rearm(ctx, e.g.ID); err != nil {
-		m.log.WarnContext(ctx, "the grant's timer was not armed; the sweep finds it", "grant", e.g.ID, "error", err)
+		m.log.WarnContext(ctx, "the grant's timer was not armed; the sweep finds it within a minute of when it is due", "grant", e.g.ID,
+			"client", e.g.Client, "vendor", e.g.Vendor, "error", err)
 	}
 }
 
@@ -256,7 +257,7 @@ func (m *Manager) attempt(ctx context.Context, t *target, e *entry, a *attempt) 
 		return nil, fmt.Errorf("claim grant %s: overtaken: %w", t.id, ErrConflict)
 	}
 	if err := m.arm(ctx, claimed.g, a.Duration); err != nil {
-		m.log.DebugContext(ctx, "no timer at the end of the claim; the sweep takes its place", "grant", t.id, "error", err)
+		m.log.DebugContext(ctx, "no timer at the end of the claim; the sweep takes its place", "grant", t.id, "vendor", t.client.Vendor, "error", err)
 	}
 	began = time.Now()
 	vctx, waited := WithVendorTime(ctx)

@@ -170,7 +170,8 @@ func (m *Manager) revokeAtVendor(ctx context.Context, g *grant) (revocation, *Ve
 	v := AsVendorError(err)
 	_ = fail(span, v)
 	if r := ruleFor(v); v.Outcome == Refused && !r.spares && r.scope != scopeClient {
-		m.log.WarnContext(ctx, "the vendor refuses to revoke a token; it stays valid there until it expires", "grant", g.ID, "vendor", g.Vendor, "code", v.Code)
+		m.log.WarnContext(ctx, "the vendor refuses to revoke a token; it stays valid there until it expires", "grant", g.ID,
+			"client", g.Client, "vendor", g.Vendor, "code", v.Code)
 		return refusedThere, nil
 	}
 	return revocationLater, v
@@ -231,6 +232,7 @@ func (m *Manager) discard(ctx context.Context, e *entry, r result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout+time.Second)
 	defer cancel()
 	if how, v := m.revokeAtVendor(ctx, g); how == revocationLater {
-		m.log.WarnContext(ctx, "a token set that nobody holds could not be ended at the vendor; it stays valid there until it expires", "grant", g.ID, "code", v.Code)
+		m.log.WarnContext(ctx, "a token set that nobody holds could not be ended at the vendor; it stays valid there until it expires",
+			"grant", g.ID, "client", g.Client, "vendor", g.Vendor, "code", v.Code)
 	}
 }

@@ -227,7 +227,8 @@ func (m *Manager) unusable(ctx context.Context, t *target) error {
 	}
 	a, err := m.openTicket(ctx, t, ticketAsk{})
 	if err != nil {
-		m.log.WarnContext(ctx, "no connect URL could be made", "grant", g.ID, "error", err)
+		m.log.WarnContext(ctx, "no connect URL could be made; the caller is told to have the owner authorize, without one", "grant", g.ID,
+			"client", g.Client, "vendor", g.Vendor, "error", err)
 		return e
 	}
 	e.ConnectURL = a.ConnectURL

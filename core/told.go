@@ -8,7 +8,7 @@ import (
 // watch feeds the cache until Close.
 func (m *Manager) watch() {
 	if err := m.store.Watch(m.background, m.told); err != nil && m.background.Err() == nil {
-		m.log.Error("the watch of the store ended; tokens are read from the store one by one until a restart", "error", err)
+		m.log.Error("the watch of the store ended; tokens are read from the store one by one until esignd is restarted", "error", err)
 	}
 }
 
@@ -19,7 +19,7 @@ func (m *Manager) told(u Update) {
 		m.reopenLineups()
 		m.tasks.Go(func() {
 			if err := m.readClock(m.background); err != nil && m.background.Err() == nil {
-				m.log.Warn("the store's clock was not read after a silence", "error", err)
+				m.log.Warn("the store's clock was not read after a silence; what is due is judged by its last reading, and a due timer reads it again", "error", err)
 			}
 		})
 	}
@@ -33,7 +33,7 @@ func (m *Manager) told(u Update) {
 	case strings.HasPrefix(u.Record.Key, kindClient) && !u.Deleted:
 		c, err := decodeClient(u.Record)
 		if err != nil {
-			m.log.Error("a client's record cannot be read", "key", u.Record.Key, "error", err)
+			m.log.Error("a client's record cannot be read; what was last known of the client holds, until its next change writes the record anew", "key", u.Record.Key, "error", err)
 			return
 		}
 		m.toldClient(c)

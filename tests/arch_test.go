@@ -273,6 +273,11 @@ func TestNoSleepsOutsideOfTests(t *testing.T) {
 	report(t, readTree(t).Sleeps(sleeps))
 }
 
+// TestLogSaysWhatHappensNext holds how the log is written, in what becomes a daemon or a plugin.
+func TestLogSaysWhatHappensNext(t *testing.T) {
+	report(t, readTree(t).Logs([]string{"bus/serverlog.go"}, ".", "core/...", "bus/...", "web/...", "plugins/host/...", "plugins/sdk", "telemetry", "cmd/esignd"))
+}
+
 func TestNoFilePointsOutOfTheProject(t *testing.T) {
 	found, err := readTree(t).Words(banned)
 	if err != nil {

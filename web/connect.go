@@ -196,7 +196,7 @@ func (s *Server) showError(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
 	if e.Code == core.ServerError {
-		s.cfg.Logger.ErrorContext(r.Context(), "connect page failed",
+		s.cfg.Logger.ErrorContext(r.Context(), "a connect page failed; the browser is told to try again later",
 			"route", route(r), "error", cmp.Or(errors.Unwrap(e), error(e)))
 	}
 	status, page := errorPage(e.Code)

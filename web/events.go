@@ -49,7 +49,7 @@ func (s *Server) refuseEvent(w http.ResponseWriter, r *http.Request, err error) 
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(e.RetryAfter/time.Second))))
 		writeText(w, http.StatusServiceUnavailable, "not now; send it again")
 	default:
-		s.cfg.Logger.ErrorContext(r.Context(), "an event of a vendor could not be taken", "error", cmp.Or(errors.Unwrap(e), error(e)))
+		s.cfg.Logger.ErrorContext(r.Context(), "an event of a vendor could not be taken; the vendor is told to send it again", "error", cmp.Or(errors.Unwrap(e), error(e)))
 		writeText(w, http.StatusInternalServerError, "not taken; send it again")
 	}
 }

@@ -52,7 +52,7 @@ func (s *Server) guard(policy, base string, secure func(*http.Request) bool, nex
 				panic(p)
 			}
 			// The value may be made of the request, so only its place is logged.
-			s.cfg.Logger.ErrorContext(r.Context(), "page panicked", "route", route(r), "stack", string(debug.Stack()))
+			s.cfg.Logger.ErrorContext(r.Context(), "a page panicked; the browser is told that it is our fault, and others are served", "route", route(r), "stack", string(debug.Stack()))
 			s.message(w, http.StatusInternalServerError, pageOurFault, base)
 		}()
 		next.ServeHTTP(w, r)

@@ -119,7 +119,7 @@ func (s *Server) message(w http.ResponseWriter, status int, p page, base string)
 func (s *Server) render(w http.ResponseWriter, status int, name string, data any) {
 	var body bytes.Buffer
 	if err := templates.ExecuteTemplate(&body, name, data); err != nil {
-		s.cfg.Logger.Error("page cannot be made", "page", name, "error", err)
+		s.cfg.Logger.Error("a page cannot be made; the browser is told to ask the operator", "page", name, "error", err)
 		writeText(w, http.StatusInternalServerError, "This page cannot be made. The log says why.")
 		return
 	}

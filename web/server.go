@@ -126,7 +126,7 @@ func (s *Server) serve(bound net.Listener, handler http.Handler, clients bool) *
 	go func() {
 		defer close(l.served)
 		if err := l.server.Serve(bound); !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Logger.Error("listener ended", "address", bound.Addr().String(), "error", err)
+			s.cfg.Logger.Error("a listener ended; nobody is answered there until esignd is restarted", "address", bound.Addr().String(), "error", err)
 		}
 	}()
 	return l

@@ -41,7 +41,7 @@ func (c *Client) Audit(ctx context.Context, fn func(AuditEntry) error) error {
 		case !opened, c.conn.IsClosed():
 			return fmt.Errorf("read the audit of tenant %s: %w", c.tenant, err)
 		}
-		c.log.WarnContext(ctx, "the audit is opened again", "error", err)
+		c.log.WarnContext(ctx, "the reading of the audit was interrupted; it is opened again where it stood", "error", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -87,7 +87,7 @@ func (a *auditWatch) run(ctx context.Context, js jetstream.JetStream, opened *bo
 func (a *auditWatch) take(ctx context.Context, m jetstream.Msg) error {
 	entries, err := wire.DecodeAudit(m.Data())
 	if err != nil {
-		a.client.log.WarnContext(ctx, "a message of the audit is skipped", "error", err)
+		a.client.log.WarnContext(ctx, "a message of the audit cannot be read; it is skipped", "error", err)
 		return nil
 	}
 	for _, e := range entries {

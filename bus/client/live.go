@@ -47,7 +47,7 @@ func (w *watch) tell(ctx context.Context, m *nats.Msg) error {
 	e, err := wire.DecodeEvent(m.Data)
 	switch {
 	case err != nil:
-		w.client.log.WarnContext(ctx, "a message on the subject of events is skipped", "subject", m.Subject, "error", err)
+		w.client.log.WarnContext(ctx, "a message on the subject of events cannot be read; it is skipped", "subject", m.Subject, "error", err)
 		return nil
 	case len(w.cfg.Types) > 0 && !slices.Contains(w.cfg.Types, e.Type):
 		return nil

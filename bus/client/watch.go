@@ -91,7 +91,7 @@ func (c *Client) Watch(ctx context.Context, cfg WatchConfig, fn func(Event) erro
 		case ctx.Err() != nil:
 			return w.end(ctx.Err())
 		}
-		c.log.WarnContext(ctx, "the watch of esignd's events is opened again", "consumer", w.name, "error", err)
+		c.log.WarnContext(ctx, "the watch of esignd's events was interrupted; it is opened again where it stood", "consumer", w.name, "error", err)
 		if messages, err = w.reopen(ctx); err != nil {
 			return w.end(err)
 		}
@@ -211,7 +211,7 @@ func (w *watch) take(ctx context.Context, m jetstream.Msg) error {
 	e, err := wire.DecodeEvent(m.Data())
 	switch {
 	case err != nil:
-		w.client.log.WarnContext(ctx, "a message on the subject of events is skipped", "subject", m.Subject(), "error", err)
+		w.client.log.WarnContext(ctx, "a message on the subject of events cannot be read; it is skipped", "subject", m.Subject(), "error", err)
 	case w.seen.has(e.ID), len(w.cfg.Types) > 0 && !slices.Contains(w.cfg.Types, e.Type):
 	default:
 		if err := w.hear(ctx, m.Subject(), e); err != nil {

@@ -53,7 +53,7 @@ func Open(cfg Config) (*Source, error) {
 	s := &Source{cfg: cfg, stop: make(chan struct{}), done: make(chan struct{})}
 	s.now.Store(m)
 	for _, w := range access(cfg.Setting, cfg.Files) {
-		cfg.Logger.Warn(w)
+		cfg.Logger.Warn("a TLS file is open to others; close it to all but esignd's user", "setting", cfg.Setting, "found", w)
 	}
 	s.report(m, m.current(cfg.Setting, time.Now()))
 	go s.watch()
@@ -112,7 +112,7 @@ func (s *Source) tellNew(m *material) {
 	if m.cert != nil {
 		attrs = append(attrs, "subject", m.cert.Leaf.Subject.String(), "until", m.cert.Leaf.NotAfter.UTC())
 	}
-	s.cfg.Logger.Info("TLS files were read again: new connections use them", attrs...)
+	s.cfg.Logger.Info("TLS files were read again; new connections use them", attrs...)
 }
 
 // report tells what is wrong, or soon will be, once.
@@ -129,7 +129,8 @@ func (s *Source) report(inUse *material, err error) {
 	case err != nil:
 		s.cfg.Logger.Error("TLS files are not in order; esignd goes on with what it has read", "error", err)
 	case text != "":
-		s.cfg.Logger.Warn(text)
+		s.cfg.Logger.Warn("a certificate is not valid for long; put its successor in its files, which are read again by themselves",
+			"setting", s.cfg.Setting, "found", text)
 	}
 }
 

@@ -54,18 +54,18 @@ func (c serveCommand) reload(ctx context.Context, d *esignd.Daemon) {
 	log := d.Logger().With("config", c.Config)
 	cfg, err := esignd.LoadConfig(c.Config, os.Environ())
 	if err != nil {
-		log.Error("the configuration was not read again", "error", err)
+		log.ErrorContext(ctx, "the configuration was not read again; esignd goes on with the one that it has", "error", err)
 		return
 	}
 	restart, err := d.Reload(ctx, cfg)
 	if err != nil {
-		log.Error("the configuration was not taken", "error", err)
+		log.ErrorContext(ctx, "the configuration was not taken; esignd goes on with the one that it has", "error", err)
 		return
 	}
 	if len(restart) > 0 {
-		log.Warn("other settings than nats.auth.services changed as well: restart esignd for them", "settings", restart)
+		log.WarnContext(ctx, "other settings than nats.auth.services changed as well; restart esignd for them", "settings", restart)
 	}
-	log.Info("the configuration was read again", "services", len(cfg.NATS.Services))
+	log.InfoContext(ctx, "the configuration was read again", "services", len(cfg.NATS.Services))
 }
 
 // runDaemon runs a daemon until ready returns, which is called once tokens can be asked for.
@@ -79,7 +79,7 @@ func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Contex
 	if err := d.Start(starting); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	d.Logger().Info("esignd is ready", "nats", d.NATSURL(), "public", d.PublicURL(), "admin", d.AdminURL(), "version", esignd.Version)
+	d.Logger().InfoContext(ctx, "esignd is ready", "nats", d.NATSURL(), "public", d.PublicURL(), "admin", d.AdminURL(), "version", esignd.Version)
 	err = ready(ctx, d)
 	// The signal has ended ctx; stopping has a time of its own.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)

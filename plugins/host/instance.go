@@ -85,7 +85,7 @@ func (i *instance) drain(ctx context.Context) {
 	case <-i.proc.exited:
 	case <-ctx.Done():
 	case <-timeout.C:
-		i.logger.Warn("the plugin is stopped with calls in flight; their outcome is unknown", "waited", i.limits.Drain)
+		i.logger.WarnContext(ctx, "the plugin is stopped with calls in flight; their outcome is unknown", "waited", i.limits.Drain)
 	}
 }
 
@@ -112,7 +112,7 @@ func (i *instance) awaitGone(gone <-chan struct{}) {
 	select {
 	case <-gone:
 	case <-timeout.C:
-		i.logger.Error("the plugin was killed and does not end", "pid", i.proc.pid())
+		i.logger.Error("the plugin was killed and does not end; nothing more is asked of it, and another process takes its place", "pid", i.proc.pid())
 	}
 }
 
@@ -131,7 +131,7 @@ func (i *instance) stop(ctx context.Context) {
 	case <-killed:
 	case <-ctx.Done():
 	case <-patience.C:
-		i.logger.Warn("the plugin does not end by itself and is killed", "waited", i.limits.Kill)
+		i.logger.WarnContext(ctx, "the plugin does not end by itself; it is killed", "waited", i.limits.Kill)
 	}
 	i.proc.kill("it was stopped")
 	i.awaitGone(i.proc.closed)

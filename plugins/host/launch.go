@@ -66,7 +66,7 @@ func (p *Plugin) checkBinary() error {
 		return err
 	}
 	if err := checkParents(way); err != nil && p.cfg.LooseParents {
-		p.cfg.Logger.Warn("in production this plugin would not be started", "error", err)
+		p.cfg.Logger.Warn("this plugin is started, where others may change it; in production it would not be", "error", err)
 	} else if err != nil {
 		return err
 	}

@@ -124,13 +124,13 @@ func (o *outputLog) plainLine(stream, line string) {
 	if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
 		o.inPanic = true
 		if o.allow() {
-			o.logger.Error("the plugin crashed", "line", withoutPanicValue(line))
+			o.logger.Error("the plugin crashed; it is started again", "line", withoutPanicValue(line))
 		}
 		return
 	}
 	if o.inPanic {
 		if isTraceback(line) && o.allow() {
-			o.logger.Error("the plugin crashed", "line", line)
+			o.logger.Error("the plugin crashed; it is started again", "line", line)
 		}
 		return
 	}

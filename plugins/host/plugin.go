@@ -66,7 +66,7 @@ func (p *Plugin) Start(ctx context.Context) error {
 		return fmt.Errorf("start plugin %s: it was started before", p.cfg.Vendor)
 	}
 	if p.digest == nil {
-		p.cfg.Logger.Warn("the plugin's digest is not pinned: whoever can replace the file decides what runs; set plugins.sha256", "path", p.cfg.Path)
+		p.cfg.Logger.WarnContext(ctx, "the plugin's digest is not pinned: whoever can replace the file decides what runs; set plugins.sha256", "path", p.cfg.Path)
 	}
 	dir, err := openSocketDir(p.cfg)
 	if err != nil {
@@ -87,7 +87,7 @@ func (p *Plugin) Start(ctx context.Context) error {
 		p.supervise(supervision, s, dir.path, first)
 		s.close()
 		if err := dir.close(); err != nil {
-			p.cfg.Logger.Warn("the plugin's socket folder is left behind", "error", err)
+			p.cfg.Logger.WarnContext(ctx, "the plugin's socket folder is left behind; the next start sweeps it", "error", err)
 		}
 	}()
 	return nil
@@ -144,7 +144,7 @@ func (p *Plugin) supervise(ctx context.Context, s *spawner, socketDir string, i 
 			return
 		}
 		p.setDown(Restarting, "the plugin is being restarted", cause)
-		p.cfg.Logger.Error("the plugin ended and is replaced", "cause", cause, "pid", i.proc.pid(), "lived", time.Since(i.started).Round(time.Millisecond))
+		p.cfg.Logger.ErrorContext(ctx, "the plugin ended; another process takes its place, and calls that were under way have an unknown outcome", "cause", cause, "pid", i.proc.pid(), "lived", time.Since(i.started).Round(time.Millisecond))
 		i.stop(ctx)
 		if time.Since(i.started) >= p.cfg.Limits.Settled {
 			retry.Reset()
@@ -202,12 +202,12 @@ func (p *Plugin) replace(ctx context.Context, s *spawner, socketDir string, retr
 		i, err := p.launch(ctx, s, socketDir)
 		if err == nil {
 			p.setReady(i)
-			p.cfg.Logger.Info("the plugin is ready again", "pid", i.proc.pid())
+			p.cfg.Logger.InfoContext(ctx, "the plugin is ready again", "pid", i.proc.pid())
 			return i
 		}
 		if ctx.Err() == nil {
 			p.setDown(Restarting, "the plugin cannot be restarted; esignd goes on trying", err.Error())
-			p.cfg.Logger.Error("the plugin cannot be restarted; esignd goes on trying", "error", err)
+			p.cfg.Logger.ErrorContext(ctx, "the plugin cannot be restarted; esignd goes on trying, and serves live tokens meanwhile", "error", err)
 		}
 	}
 }

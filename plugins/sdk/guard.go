@@ -30,7 +30,7 @@ func recoverPanic(logger *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
 		defer func() {
 			if p := recover(); p != nil {
-				logger.ErrorContext(ctx, "the adapter panicked", "method", info.FullMethod, "panic", describePanic(p), "stack", stack())
+				logger.ErrorContext(ctx, "the adapter panicked; this call has an unknown outcome, and others go on", "method", info.FullMethod, "panic", describePanic(p), "stack", stack())
 				resp, err = nil, status.Error(codes.Internal, "the adapter panicked")
 			}
 		}()

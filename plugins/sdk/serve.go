@@ -37,7 +37,7 @@ func Serve(adapter core.Adapter) {
 		os.Exit(1)
 	}
 	if err := serve(adapter); err != nil {
-		slog.Error("the plugin cannot serve", "error", err)
+		slog.Error("the plugin cannot serve; it ends", "error", err)
 		os.Exit(1)
 	}
 }
@@ -77,12 +77,12 @@ func serve(adapter core.Adapter) error {
 	}
 	slog.SetDefault(t.Logger())
 	if hidden != nil {
-		slog.Warn("the memory of this plugin is not closed to others", "error", hidden)
+		slog.Warn("the memory of this plugin is not closed to others; programs of the same user may read it", "error", hidden)
 	}
 
 	shutdown := func() {
 		if err := t.Shutdown(context.Background()); err != nil {
-			t.Logger().Warn("telemetry was not flushed", "error", err)
+			t.Logger().Warn("telemetry was not flushed; the last spans are missing", "error", err)
 		}
 	}
 	stop := watchParent(os.Getppid, parentPeriod, func() {

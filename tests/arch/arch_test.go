@@ -168,3 +168,33 @@ func TestListRefusesOutputThatItCannotRead(t *testing.T) {
 		t.Error("half an object is taken")
 	}
 }
+
+func TestLogsFindsWhatTellsTooLittle(t *testing.T) {
+	tree := read(t, map[string]string{"p/p.go": `package p
+
+func f(ctx context.Context, log *slog.Logger) {
+	log.Info("in no trace")
+	log.InfoContext(ctx, "in its trace", "grant", g)
+	go func() { log.Debug("in no trace either") }()
+	log.WarnContext(ctx, "it went wrong")
+	log.WarnContext(ctx, "it went wrong; " + "it is tried again", "error", err)
+	log.ErrorContext(ctx, "It went wrong; it ends")
+	log.ErrorContext(ctx, text, "badKey", 1)
+	ctx.Err()
+}
+
+func g(s *server, r *http.Request, _ context.Context) {
+	s.cfg.Logger.Error("NATS is gone; esignd waits")
+	func(int) { s.Logger().Info("a sentence.") }(1)
+}
+
+func h(_ context.Context, log *slog.Logger) { log.Info("nothing at hand") }
+`, "q/q.go": "package q\n\nfunc f() { log.Info(text) }\n"})
+	want := []string{
+		"p/p.go:4: InfoContext", "p/p.go:6: DebugContext", `p/p.go:7: "it went wrong": say after`, `p/p.go:9: "It went`,
+		"p/p.go:10: the message", "p/p.go:10: the attribute", "p/p.go:15: ErrorContext", "p/p.go:16: InfoContext", "p/p.go:16: \"a sentence.\"",
+	}
+	finds(t, tree.Logs(nil, "p/..."), want...)
+	finds(t, tree.Logs([]string{"p/p.go"}, "..."))
+	finds(t, tree.Logs(nil, "q"), "q/q.go:3: the message")
+}

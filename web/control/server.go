@@ -56,7 +56,7 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.done.Go(func() {
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Logger.Error("commands are not answered any more", "error", err)
+			s.cfg.Logger.ErrorContext(ctx, "the control socket is closed; commands are not answered until esignd is restarted", "error", err)
 		}
 	})
 	return nil
