@@ -34,9 +34,10 @@ type metrics struct {
 	operations metric.Float64Histogram
 	measured   map[string][]metric.RecordOption // of the operations that went well
 
-	connected, writable, audited, connections, storage, messages, size metric.Int64ObservableUpDownCounter
-	reconnects, slow, apiErrors, refused                               metric.Int64ObservableCounter
-	keyAge                                                             metric.Float64ObservableGauge
+	connected, writable, audited, connections, messages, size metric.Int64ObservableUpDownCounter
+	room, storage, storageLimit                               metric.Int64ObservableUpDownCounter
+	reconnects, slow, apiErrors, refused                      metric.Int64ObservableCounter
+	keyAge                                                    metric.Float64ObservableGauge
 }
 
 // newMetrics makes the instruments. nil is the global provider.
@@ -51,13 +52,15 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 		audited:     i.count("esignd.audit.writable", "{stream}", "Whether the audit can be written, where it is on."),
 		refused:     i.total("esignd.audit.refused", "{act}", "Acts that were not done because the audit could not be written."),
 		connections: i.count("esignd.nats.server.connections", "{connection}", "Connections to the embedded server."),
-		storage:     i.count("esignd.nats.server.storage", "By", "Bytes that the embedded server's streams have on disk."),
+		room:        i.count("system.filesystem.usage", "By", "Room on the file systems that are written."),
+		storage:     i.count("esignd.jetstream.storage.usage", "By", "Bytes that JetStream has on disk."),
 		messages:    i.count("esignd.stream.messages", "{message}", "Messages in a stream."),
 		size:        i.count("esignd.stream.size", "By", "Bytes in a stream."),
 		reconnects:  i.total("esignd.nats.reconnects", "{reconnect}", "Connections to NATS that were made again."),
 		slow:        i.total("esignd.nats.server.slow_consumers", "{connection}", "Connections that the embedded server closed because they did not keep up."),
 		apiErrors:   i.total("esignd.nats.server.jetstream.errors", "{request}", "Requests to the embedded server's JetStream that it refused."),
 	}
+	x.storageLimit = i.count("esignd.jetstream.storage.limit", "By", "Bytes that JetStream may have on disk, where there is a limit.")
 	age, err := i.meter.Float64ObservableGauge("esignd.key.age", metric.WithUnit("s"), metric.WithDescription("Age of the key that seals new secrets."))
 	x.keyAge = made(i, "esignd.key.age", age, err)
 	for _, op := range []string{opRead, opWrite, opRemove, opPublish, opArm} {
@@ -104,13 +107,15 @@ func (x *metrics) observe(s *session) (metric.Registration, error) {
 		x.observeServer(s, to)
 		x.observeStreams(ctx, s, to)
 		x.observeAudit(s, to)
+		x.observeRoom(s, to)
+		x.observeJetStream(ctx, s, to)
 		if k := s.keys.now.Load(); k != nil {
 			if at, ok := k.made[k.primary]; ok {
 				to.ObserveFloat64(x.keyAge, time.Since(at).Seconds())
 			}
 		}
 		return nil
-	}, x.connected, x.writable, x.audited, x.refused, x.connections, x.storage, x.messages, x.size, x.reconnects, x.slow, x.apiErrors, x.keyAge)
+	}, x.connected, x.writable, x.audited, x.refused, x.connections, x.room, x.storage, x.storageLimit, x.messages, x.size, x.reconnects, x.slow, x.apiErrors, x.keyAge)
 }
 
 func (x *metrics) observeConnections(s *session, to metric.Observer) {
@@ -133,7 +138,6 @@ func (x *metrics) observeServer(s *session, to metric.Observer) {
 	to.ObserveInt64(x.connections, int64(v.Connections))
 	to.ObserveInt64(x.slow, v.SlowConsumers)
 	if js := v.JetStream.Stats; js != nil {
-		to.ObserveInt64(x.storage, whole(js.Store))
 		to.ObserveInt64(x.apiErrors, whole(js.API.Errors))
 	}
 }

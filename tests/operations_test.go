@@ -74,8 +74,8 @@ func prometheusNames(t *testing.T) map[string]bool {
 
 var (
 	quoted    = regexp.MustCompile(`"[^"]*"`)
-	labels    = regexp.MustCompile(`\{[^}]*\}|\b(by|le)\s*\([^)]*\)`)
-	usedNames = regexp.MustCompile(`\b(?:esignd|messaging|http|rpc|go)_[a-z0-9_]+\b|\bup\b`)
+	labels    = regexp.MustCompile(`\{[^}]*\}|\b(by|le|without|ignoring)\s*\([^)]*\)`)
+	usedNames = regexp.MustCompile(`\b(?:esignd|messaging|http|rpc|go|system)_[a-z0-9_]+\b|\bup\b`)
 )
 
 // wantMetrics checks that the metrics of a query are documented.

@@ -356,7 +356,8 @@ func wantMetrics(t *testing.T, c *collector) {
 		"esignd.grant.count", "esignd.token.issued", "esignd.token.remaining", "esignd.refresh.duration", "esignd.refresh.phase.duration",
 		"esignd.timer.lag", "esignd.claim.attempts", "esignd.event.published", "esignd.event.owed", "esignd.breaker.count", "esignd.key.age",
 		"messaging.process.duration", "http.server.request.duration", "esignd.jetstream.operation.duration", "esignd.stream.messages",
-		"esignd.nats.server.connections", "esignd.plugin.up", "esignd.plugin.memory.usage", "rpc.client.call.duration", "go.goroutine.count",
+		"esignd.nats.server.connections", "esignd.jetstream.storage.usage", "system.filesystem.usage",
+		"esignd.plugin.up", "esignd.plugin.memory.usage", "rpc.client.call.duration", "go.goroutine.count",
 	}
 	system.Await(t, 20*time.Second, "the metrics are there", func() bool {
 		look()
