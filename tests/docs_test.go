@@ -14,33 +14,6 @@ import (
 	"github.com/esignd/esignd/core"
 )
 
-// documents are the Markdown files of the project.
-func documents(t *testing.T) []string {
-	t.Helper()
-	var paths []string
-	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/vendors/*.md"} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, found...)
-	}
-	if len(paths) == 0 {
-		t.Fatal("there are no documents")
-	}
-	return paths
-}
-
-func TestDocumentsLinkToWhatIsThere(t *testing.T) {
-	for _, path := range documents(t) {
-		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`).FindAllStringSubmatch(read(t, path), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
-				t.Errorf("%s: %v", path, err)
-			}
-		}
-	}
-}
-
 // TestTheContractNamesEverything holds that each name that other programs can meet is in docs/contract.md.
 func TestTheContractNamesEverything(t *testing.T) {
 	doc := read(t, "../docs/contract.md")

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -17,10 +14,11 @@ import (
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/dropboxsign"
-	"github.com/esignd/esignd/plugins/sdk"
 )
 
-// The functions below hold the Go of README.md, so that the compiler reads it. TestReadmesGoStandsHere keeps the two alike.
+// The functions below hold the Go of README.md, so that the compiler reads it. A test in tests/site keeps the two alike.
+
+var _ = []any{readmeAsk, readmeDaemon, readmeModule}
 
 func readmeAsk(ctx context.Context, nc *nats.Conn, req *http.Request, sendToOwner func(string) error, pause func(account, reason string) error) error {
 	esign, err := client.New(client.Config{Conn: nc, Tenant: "default"}) // nc is your *nats.Conn
@@ -84,57 +82,11 @@ func readmeModule(cfg esignd.Config, use func(*core.Manager)) *fx.App {
 	return app
 }
 
-func readmePlugin() {
-	main := func() { sdk.Serve(dropboxsign.New(dropboxsign.Config{})) }
-	_ = main
-}
-
-func TestReadmesGoStandsHere(t *testing.T) {
-	_, _, _, _ = readmeAsk, readmeDaemon, readmeModule, readmePlugin
-	here := strings.ReplaceAll(squeeze(read(t, "readme_test.go")), "main := func()", "func main()")
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, "../README.md"), -1)
-	if len(blocks) == 0 {
-		t.Fatal("README.md has no Go")
-	}
-	for _, b := range blocks {
-		if !strings.Contains(here, squeeze(b[1])) {
-			t.Errorf("this is in README.md and is not compiled here:\n%s", b[1])
-		}
-	}
-}
-
 func TestReadmesEngineIsMade(t *testing.T) {
 	if _, err := readmeEngine("id", "secret"); err != nil {
 		t.Error(err)
 	}
 }
-
-func TestTheConfigurationsInDocumentsLoad(t *testing.T) {
-	for path, begin := range map[string]string{
-		"../README.md":                   "",
-		"../docs/vendors/adobesign.md":   smallest,
-		"../docs/vendors/dropboxsign.md": smallest,
-		"../docs/vendors/esignglobal.md": smallest,
-		"../docs/vendors/generic.md":     smallest,
-	} {
-		yaml := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(read(t, path))
-		if yaml == nil {
-			t.Errorf("%s has no configuration", path)
-			continue
-		}
-		file := filepath.Join(t.TempDir(), "esignd.yaml")
-		if err := os.WriteFile(file, []byte(begin+yaml[1]), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		environ := []string{"ADOBE_SECRET=s", "DROPBOX_SECRET=s", "DROPBOX_API_KEY=s", "GLOBAL_SECRET=s", "KEYCLOAK_SECRET=s", "ESIGND_KEY=" + strings.Repeat("A", 43) + "="}
-		if _, err := esignd.LoadConfig(file, environ); err != nil {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-}
-
-// smallest is what a configuration needs beside its clients.
-const smallest = "data_dir: /var/lib/esignd\nnats: {auth: none}\n"
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -144,6 +96,3 @@ func read(t *testing.T, path string) string {
 	}
 	return string(b)
 }
-
-// squeeze makes text comparable whatever its indentation.
-func squeeze(text string) string { return strings.Join(strings.Fields(text), " ") }

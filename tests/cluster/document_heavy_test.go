@@ -36,7 +36,7 @@ func asDocumented(t *testing.T, s *system.NATSServer) string {
 func TestTheDocumentedConfigurationDoesWhatIsSaid(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t, openVendor(t, time.Hour, 0, nil))
-	shown := regexp.MustCompile("(?s)```\n(server_name: n1\n.*?)```").FindSubmatch(system.Must(os.ReadFile("../../docs/scaling.md"))(t))
+	shown := regexp.MustCompile("(?s)```text\n(server_name: n1\n.*?)```").FindSubmatch(system.Must(os.ReadFile("../../docs/scaling.md"))(t))
 	if shown == nil {
 		t.Fatal("docs/scaling.md shows no configuration of a server")
 	}

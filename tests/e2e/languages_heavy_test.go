@@ -87,7 +87,7 @@ func run(t testing.TB, dir, server, name string, args ...string) *sample {
 	s := &sample{t: t, output: &system.Output{}}
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, s.output, s.output
-	path := filepath.Dir(natsCLI(t)) + string(filepath.ListSeparator) + os.Getenv("PATH")
+	path := filepath.Dir(system.NATSCommand(t)) + string(filepath.ListSeparator) + os.Getenv("PATH")
 	cmd.Env = append(os.Environ(), "ESIGND_SERVER="+server, "NO_COLOR=1", "PATH="+path)
 	start(t, cmd, syscall.SIGKILL)
 	return s

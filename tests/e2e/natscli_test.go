@@ -16,29 +16,10 @@ import (
 	"github.com/esignd/esignd/tests/system"
 )
 
-// natsCLI returns the stock nats command: that of NATS_CLI, the one on the PATH, or the one that tests/natscli pins.
-func natsCLI(t testing.TB) string {
-	t.Helper()
-	path := os.Getenv("NATS_CLI")
-	if path == "" {
-		path, _ = exec.LookPath("nats")
-	}
-	if path != "" {
-		return path
-	}
-	path = filepath.Join(t.TempDir(), "nats")
-	build := exec.Command("go", "build", "-o", path, "github.com/nats-io/natscli/nats")
-	build.Dir = filepath.Join("..", "natscli")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the nats command: %v\n%s", err, out)
-	}
-	return path
-}
-
 // TestStockNATSCommand uses esignd as an operator would who has nothing but the nats command.
 func TestStockNATSCommand(t *testing.T) {
 	t.Parallel()
-	cli := natsCLI(t)
+	cli := system.NATSCommand(t)
 	box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
 	d := startDaemon(t, system.Options{Clients: []system.Registration{{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"}}})
 	command := func(args ...string) *exec.Cmd {

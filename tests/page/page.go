@@ -11,6 +11,7 @@
 //	json message=NAME a message of the contract, by its schema
 //	go from=FILE      stands in that file, of this repository, whatever its indentation
 //	LANGUAGE file=NAME what the reader writes to a file of that name
+//	yaml              a configuration, which loads; yaml wrong: which does not. One that is indented goes on with the one above
 //
 // Right above a block can stand, in an HTML comment that no reader sees, why it is not run: <!-- not run: REASON -->, or
 // which test does: <!-- run by: TestName of FILE -->. Above all blocks of a page the latter can stand for all of them, as
@@ -42,6 +43,8 @@ type Block struct {
 	// File is what the reader writes the block to, From where it stands, and Message which schema it has. Empty: none.
 	File, From, Message string
 	Stays, Link         bool
+	// Wrong says that what the block holds is a mistake, and is refused.
+	Wrong bool
 	// NotRun is the reason why nobody does what the block says, RunBy the test that does it. Empty: none.
 	NotRun, RunBy string
 	// Generated says that the block is in a part that is generated.
@@ -158,7 +161,7 @@ func (b *Block) read(info string) error {
 	for _, word := range words[1:] {
 		name, value, _ := strings.Cut(word, "=")
 		texts := map[string]*string{"file": &b.File, "from": &b.From, "message": &b.Message}
-		flags := map[string]*bool{"stays": &b.Stays, "link": &b.Link}
+		flags := map[string]*bool{"stays": &b.Stays, "link": &b.Link, "wrong": &b.Wrong}
 		switch {
 		case texts[name] != nil && value != "":
 			*texts[name] = value

@@ -59,17 +59,19 @@ func (t *terminal) written() string {
 
 // await waits until the output is as wanted.
 func (t *terminal) await(wanted func(output string) bool) error {
-	for deadline := time.Now().Add(time.Minute); !wanted(t.written()); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("within a minute it does not print what the page shows, but:\n%s", t.written())
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(time.Minute)
+	for ended := false; !wanted(t.written()); {
+		if ended {
+			return fmt.Errorf("it ended, after it printed:\n%s", t.written())
 		}
 		select {
 		case <-t.ended:
-			if wanted(t.written()) {
-				return nil
-			}
-			return fmt.Errorf("it ended, after it printed:\n%s", t.written())
-		default:
+			ended = true
+		case <-late:
+			return fmt.Errorf("within a minute it does not print what the page shows, but:\n%s", t.written())
+		case <-look.C:
 		}
 	}
 	return nil

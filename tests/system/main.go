@@ -32,6 +32,8 @@ type Build struct {
 	Parallel int
 	// NATS builds nats-server too.
 	NATS bool
+	// Tools builds plugin-host and the plugin of generic too.
+	Tools bool
 	// Next builds NextRelease too.
 	Next bool
 	// NoRace leaves the race detector out of the daemon, whatever the tests have.
@@ -92,6 +94,9 @@ func (b Build) into(dir string) error {
 	others := []string{"-o", dir + "/"}
 	for _, vendor := range []string{"adobesign", "dropboxsign", "esignglobal"} {
 		others = append(others, module+"plugins/"+vendor+"/esignd-plugin-"+vendor)
+	}
+	if b.Tools {
+		others = append(others, module+"cmd/plugin-host", module+"plugins/generic/esignd-plugin-generic")
 	}
 	err := errors.Join(goBuild(append(race, "-o", dir+"/", module+"cmd/esignd")...), goBuild(others...))
 	if b.NATS {
