@@ -102,9 +102,14 @@ fmt: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Format all Go files
 	golangci-lint fmt ./...
 
 .PHONY: generate
-generate: $(tools)/buf-$(BUF_VERSION) $(tools)/protoc-gen ## Generate the Go code of the plugin protocol
+generate: $(tools)/buf-$(BUF_VERSION) $(tools)/protoc-gen reference ## Generate the Go code of the plugin protocol, and the reference
 	buf lint
 	buf generate
+
+# The tests without the variable check that what they generate is up to date.
+.PHONY: reference
+reference: ## Generate the parts of docs that come from the code: states, subjects, messages, command lines
+	ESIGND_GENERATE=1 go test -count=1 -run '^TestReference' ./core ./cmd/... ./tests/site
 
 .PHONY: check-generated
 check-generated: $(tools)/buf-$(BUF_VERSION) $(tools)/protoc-gen ## Check that the generated code is that of the protocol
