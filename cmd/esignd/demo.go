@@ -60,7 +60,13 @@ func runDemo(ctx context.Context, s streams, server string, once bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return cl.Watch(ctx, client.WatchConfig{}, d.heard) })
 	for _, a := range demoAccounts {
-		group.Go(func() error { return d.live(ctx, a) })
+		group.Go(func() error {
+			err := d.live(ctx, a)
+			if ctx.Err() != nil {
+				return nil // what the end cuts short is no failure
+			}
+			return err
+		})
 	}
 	group.Go(func() error {
 		select {
