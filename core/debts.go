@@ -79,6 +79,7 @@ func (m *Manager) publishOne(ctx context.Context, e Event) error {
 		return fmt.Errorf("publish %s: %w", e.Type, err)
 	}
 	m.metrics.told(ctx, e)
+	m.listeners.tell(e)
 	return nil
 }
 

@@ -94,6 +94,7 @@ type Manager struct {
 	ownerOf   func() string // Config.Owner
 	refreshed func(context.Context, Refreshed)
 	outbox    *outbox
+	listeners listeners
 	folder    string // what ownerOf says; set by Start
 	owner     string // folder and a mark of this process; set by Start
 	log       *slog.Logger

@@ -19,9 +19,13 @@ import (
 //
 // oauth2.ReuseTokenSource around it saves requests and goes on using a token that was revoked until it expires.
 func (c *Client) TokenSource(ctx context.Context, sel Selector, opts ...TokenOption) oauth2.TokenSource {
+	return newTokenSource(ctx, c, sel, opts)
+}
+
+func newTokenSource(ctx context.Context, api API, sel Selector, opts []TokenOption) oauth2.TokenSource {
 	return tokenSource(func() (*oauth2.Token, error) {
 		asked := time.Now()
-		t, err := c.Token(ctx, sel, opts...)
+		t, err := api.Token(ctx, sel, opts...)
 		if err != nil {
 			return nil, err
 		}
@@ -55,14 +59,18 @@ func oauthToken(t Token, asked time.Time) *oauth2.Token {
 // to the host of the request, by https or to this machine. A redirect to another host is followed without the token; a
 // request to another host is an error.
 func (c *Client) Transport(sel Selector, base http.RoundTripper) http.RoundTripper {
+	return newTransport(c, sel, base)
+}
+
+func newTransport(api API, sel Selector, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &transport{client: c, sel: sel, base: base}
+	return &transport{client: api, sel: sel, base: base}
 }
 
 type transport struct {
-	client *Client
+	client API
 	sel    Selector
 	base   http.RoundTripper
 }

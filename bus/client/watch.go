@@ -117,10 +117,8 @@ type watch struct {
 }
 
 func (c *Client) newWatch(cfg WatchConfig, fn func(Event) error) (*watch, error) {
-	for _, t := range cfg.Types {
-		if !slices.Contains(core.EventTypes(), t) {
-			return nil, fmt.Errorf("client: there is no event type %q", t)
-		}
+	if err := checkTypes(cfg.Types); err != nil {
+		return nil, err
 	}
 	if cfg.Durable != "" && !wire.ValidToken(cfg.Durable) {
 		return nil, fmt.Errorf("client: durable %q: letters, digits, - and _ are wanted", cfg.Durable)
@@ -137,6 +135,15 @@ func (c *Client) newWatch(cfg WatchConfig, fn func(Event) error) (*watch, error)
 		name = c.tenant + "_" + nuid.Next()
 	}
 	return &watch{client: c, js: js, cfg: cfg, fn: fn, name: name, seen: newRecent(remembered)}, nil
+}
+
+func checkTypes(types []EventType) error {
+	for _, t := range types {
+		if !slices.Contains(core.EventTypes(), t) {
+			return fmt.Errorf("client: there is no event type %q", t)
+		}
+	}
+	return nil
 }
 
 // open finds the consumer or makes it, and begins to ask for messages.

@@ -24,6 +24,14 @@ type Request interface {
 // checker is a request with rules that its types do not tell.
 type checker interface{ check() error }
 
+// Check returns what is wrong with a request that was made here and not decoded, as Decode would.
+func Check[T Request](req T) error {
+	if c, ok := any(req).(checker); ok {
+		return c.check()
+	}
+	return nil
+}
+
 // Decode reads a request strictly. An empty body stands for {}. The error is a *core.Error with InvalidRequest; it
 // names the field at fault and holds no value.
 func Decode[T Request](data []byte) (T, error) {
