@@ -29,6 +29,13 @@ type Config struct {
 	Audit   Audit
 	Log     Log
 
+	// Hooks are told of what this daemon does; see core.Hooks. They are not read from a file.
+	Hooks core.Hooks `koanf:"-" json:"-"`
+
+	// OwnsProcess says that the process is nothing but this daemon: its telemetry becomes OpenTelemetry's global one, with
+	// what the SDK reports of its own troubles. A program that embeds a daemon has globals of its own. It is not read from a file.
+	OwnsProcess bool `koanf:"-"`
+
 	// Version is shown by the console, in telemetry and in NATS discovery: a semantic version, by default that of this
 	// module. It is not read from a file.
 	Version string `koanf:"-"`

@@ -3,15 +3,20 @@ package esignd_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxtest"
 	"go.uber.org/goleak"
@@ -272,7 +277,14 @@ func TestModuleGivesItsEngineToAnFxProgram(t *testing.T) {
 	cfg.Clients, cfg.Plugins.Dir = []esignd.Client{robot(t)}, pluginDir(t)
 	ignore := goleak.IgnoreCurrent()
 	var engine *core.Manager
-	app := fxtest.New(t, fx.NopLogger, fx.Supply(cfg), esignd.Module, fx.Populate(&engine))
+	own := slog.New(slog.DiscardHandler)
+	app := fxtest.New(t, fx.NopLogger, fx.Supply(cfg), esignd.Module, fx.Populate(&engine),
+		fx.Provide(func() *slog.Logger { return own }), // the program has a logger too
+		fx.Invoke(func(log *slog.Logger) {
+			if log != own {
+				t.Error("the program gets another logger than its own")
+			}
+		}))
 	app.RequireStart()
 	tok, err := engine.Token(t.Context(), core.Selector{Tenant: "default", Client: "robot"}, core.DefaultMinTTL)
 	if err != nil || tok.AccessToken.IsZero() {
@@ -281,5 +293,92 @@ func TestModuleGivesItsEngineToAnFxProgram(t *testing.T) {
 	app.RequireStop()
 	if err := goleak.Find(ignore); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTwoDaemonsInOneProcess(t *testing.T) {
+	clients, dir := []esignd.Client{robot(t), robot(t)}, pluginDir(t)
+	ignore := goleak.IgnoreCurrent()
+	tracers, meters, words := otel.GetTracerProvider(), otel.GetMeterProvider(), otel.GetTextMapPropagator()
+	var told [2]atomic.Int32
+	var daemons [2]*esignd.Daemon
+	for i := range daemons {
+		cfg := daemonConfig(t)
+		cfg.Clients, cfg.Plugins.Dir = clients[i:i+1], dir
+		cfg.Hooks.Transition = func(context.Context, core.Transition) { told[i].Add(1) }
+		d, err := esignd.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		daemons[i] = d
+	}
+	askToken(t, daemons[0])
+	if err := daemons[0].Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	askToken(t, daemons[1])
+	local, err := client.NewLocal(daemons[1].Manager(), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := local.Token(t.Context(), client.Selector{Client: "robot"}); err != nil || tok.Generation != 1 {
+		t.Errorf("in process: generation %d, %v", tok.Generation, err)
+	}
+	metrics, err := http.Get(daemons[1].AdminURL() + "/metrics")
+	if err != nil || metrics.StatusCode != http.StatusOK {
+		t.Fatalf("%v %v", metrics, err)
+	}
+	if text, err := io.ReadAll(metrics.Body); err != nil || strings.Count(string(text), "# TYPE esignd_grant_count") != 1 {
+		t.Errorf("the metrics of the second daemon, %v:\n%s", err, text)
+	}
+	_ = metrics.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	for range 2 { // Close may come again
+		if err := daemons[1].Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if a, b := told[0].Load(), told[1].Load(); a != 2 || b != 2 { // pending, active
+		t.Errorf("the hooks were told of %d and %d transitions, want 2 each", a, b)
+	}
+	if otel.GetTracerProvider() != tracers || otel.GetMeterProvider() != meters || !reflect.DeepEqual(otel.GetTextMapPropagator(), words) {
+		t.Error("the program's OpenTelemetry globals were changed")
+	}
+	if err := goleak.Find(ignore); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStartWhoseTimeIsOverLeavesNothing(t *testing.T) {
+	cfg := daemonConfig(t)
+	cfg.Clients, cfg.Plugins.Dir = []esignd.Client{robot(t)}, pluginDir(t)
+	ignore := goleak.IgnoreCurrent()
+	// The start is ended while one part after the other starts.
+	for within := time.Duration(0); ; within = within*3/2 + 5*time.Millisecond {
+		d, err := esignd.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		err = d.Start(ctx)
+		cancel()
+		if err == nil {
+			if err := d.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %s: %v", within, err)
+		}
+		if err := goleak.Find(ignore); err != nil {
+			t.Fatalf("after %s: %v", within, err)
+		}
+		if err := d.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "make another") {
+			t.Errorf("a second start: %v", err)
+		}
 	}
 }

@@ -24,22 +24,30 @@ import (
 )
 
 // Module is the daemon for a program that is wired with fx. It needs a [Config] (fx.Supply), and provides the
-// *core.Manager, the *bus.Bus and the *host.Set, so that the program can use the engine it embeds.
-var Module = fx.Module("esignd",
-	fx.Provide(check, newTelemetry, newLogger, newBus, newPlugins, newManager, newService, newWeb, newControl),
-	fx.Invoke(func(lc fx.Lifecycle, _ *bus.Service, _ *control.Server, w *web.Server) {
-		lc.Append(fx.StartStopHook(w.Start, w.Close)) // the last: once /readyz says so, everything answers
-	}),
-)
+// *core.Manager, the *bus.Bus and the *host.Set, so that the program can use the engine it embeds; everything else in it
+// stays its own, such as its logger.
+var Module = module()
 
-// Daemon is a daemon that is not wired into anything else.
+// module returns Module with more in its scope.
+func module(more ...fx.Option) fx.Option {
+	return fx.Module("esignd", append([]fx.Option{
+		fx.Provide(check, newTelemetry, newLogger, newService, newWeb, newControl, fx.Private),
+		fx.Provide(newBus, newPlugins, newManager),
+		fx.Invoke(func(lc fx.Lifecycle, _ *bus.Service, _ *control.Server, w *web.Server) {
+			lc.Append(fx.StartStopHook(w.Start, w.Close)) // the last: once /readyz says so, everything answers
+		}),
+	}, more...)...)
+}
+
+// Daemon is a daemon that is not wired into anything else. A process may have several, each with a data_dir and addresses
+// of its own. Its methods may be called concurrently, after Start has returned.
 type Daemon struct {
 	cfg       Config
-	app       *fx.App
+	life      life
 	telemetry *telemetry.Telemetry
 	bus       *bus.Bus
+	manager   *core.Manager
 	web       *web.Server
-	started   bool
 }
 
 // New checks cfg and makes a daemon, which Close ends. It listens on nothing yet.
@@ -48,12 +56,12 @@ func New(cfg Config) (*Daemon, error) {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
 	d := &Daemon{cfg: cfg.withDefaults()}
-	d.app = fx.New(
-		// Telemetry comes first and alone, so that it can be ended when another part cannot be made.
-		fx.Supply(cfg), fx.Module("telemetry", fx.Populate(&d.telemetry)), Module, fx.Populate(&d.bus, &d.web),
+	app := fx.New(
+		fx.Supply(cfg), module(fx.Populate(&d.telemetry, &d.bus, &d.manager, &d.web)),
+		fx.Decorate(func(fx.Lifecycle) fx.Lifecycle { return &d.life }),
 		fx.WithLogger(func() fxevent.Logger { return fxevent.NopLogger }),
 	)
-	if err := d.app.Err(); err != nil {
+	if err := app.Err(); err != nil {
 		// The cause is what is wrong; what fx says around it is how the parts are wired.
 		return nil, errors.Join(dig.RootCause(err), d.Close(context.Background()))
 	}
@@ -61,20 +69,15 @@ func New(cfg Config) (*Daemon, error) {
 }
 
 // Start starts the parts in the order in which they need each other, and returns when tokens can be asked for. After
-// an error nothing is left running. It is called once.
-func (d *Daemon) Start(ctx context.Context) error {
-	d.started = true
-	return d.app.Start(ctx)
-}
+// an error, such as that ctx has ended, nothing is left running, and the daemon is closed. It is called once.
+func (d *Daemon) Start(ctx context.Context) error { return d.life.start(ctx) }
 
-// Close stops the parts in reverse: requests are answered and calls to vendors committed, until ctx ends. It is not
-// called while Start runs.
-func (d *Daemon) Close(ctx context.Context) error {
-	if !d.started && d.telemetry != nil {
-		return d.telemetry.Shutdown(ctx)
-	}
-	return d.app.Stop(ctx)
-}
+// Close stops the parts in reverse: requests are answered, calls to vendors committed and hooks told, until ctx ends. It
+// may be called again, before Start, and after a Start that failed; then it does nothing.
+func (d *Daemon) Close(ctx context.Context) error { return d.life.stop(ctx) }
+
+// Manager returns the engine, which can be asked while the daemon runs, without NATS: see client.NewLocal.
+func (d *Daemon) Manager() *core.Manager { return d.manager }
 
 // NATSURL returns where programs connect. It is empty unless the daemon is running.
 func (d *Daemon) NATSURL() string { return d.bus.ClientURL() }
@@ -108,6 +111,7 @@ func check(cfg Config) (checked, error) {
 func newTelemetry(lc fx.Lifecycle, cfg checked) (*telemetry.Telemetry, trace.TracerProvider, metric.MeterProvider, error) {
 	t, err := telemetry.Start(context.Background(), telemetry.Config{
 		Service: "esignd", Version: cfg.Version, Log: telemetry.LogConfig{Level: cfg.Log.Level, Format: cfg.Log.Format},
+		Global: cfg.OwnsProcess,
 	})
 	if err != nil {
 		return nil, nil, nil, err
@@ -146,10 +150,11 @@ func (c Config) bus(log *slog.Logger) bus.Config {
 }
 
 // newPlugins needs the bus, since that holds the lock of data_dir, in which the sockets are.
-func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, mp metric.MeterProvider, _ *bus.Bus) (*host.Set, error) {
+func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, mp metric.MeterProvider, _ *bus.Bus) (*host.Set, error) {
 	set, err := host.NewSet(host.SetConfig{
 		Dir: cfg.Plugins.Dir, SHA256: cfg.Plugins.SHA256, Vendors: cfg.Vendors(), Logger: log,
-		SocketDir: filepath.Join(cfg.DataDir, "plugins"), LooseParents: cfg.Plugins.LooseParents, MeterProvider: mp,
+		SocketDir: filepath.Join(cfg.DataDir, "plugins"), LooseParents: cfg.Plugins.LooseParents,
+		TracerProvider: tp, MeterProvider: mp,
 	})
 	if err != nil {
 		return nil, err
@@ -169,7 +174,7 @@ func newPlugins(lc fx.Lifecycle, cfg checked, log *slog.Logger, mp metric.MeterP
 func newManager(lc fx.Lifecycle, cfg checked, log *slog.Logger, tp trace.TracerProvider, mp metric.MeterProvider, b *bus.Bus, set *host.Set) (*core.Manager, error) {
 	m, err := core.New(core.Config{
 		Clients: cfg.coreClients(), Adapters: set, Store: b.Store(), Publisher: b.Publisher(), Timers: b.Timers(), Spool: b.Spool(),
-		PublicURL: cfg.HTTP.PublicURL, ReturnTo: cfg.HTTP.ReturnTo, Owner: b.Owner, Refreshed: b.Audit().Refreshed, Logger: log, TracerProvider: tp, MeterProvider: mp,
+		PublicURL: cfg.HTTP.PublicURL, ReturnTo: cfg.HTTP.ReturnTo, Owner: b.Owner, Refreshed: b.Audit().Refreshed, Hooks: cfg.Hooks, Logger: log, TracerProvider: tp, MeterProvider: mp,
 	})
 	if err != nil {
 		return nil, err

@@ -38,6 +38,9 @@ type Config struct {
 	// Plugin says that the process is a plugin. It inherits the variables of its host, so it keeps its own service.name;
 	// it serves no metrics page; and it sends spans within a second, since it may be killed at any time.
 	Plugin bool
+	// Global makes this the telemetry of the process: OpenTelemetry's global tracer and meter provider, propagator, logger and
+	// error handler. Without it a program that has several, or its own, keeps its globals.
+	Global bool
 	// ShutdownTimeout bounds Shutdown. Zero: 5 s, and 1 s in a plugin, whose host waits 2 s.
 	ShutdownTimeout time.Duration
 }
@@ -64,8 +67,7 @@ type closer struct {
 	close func(context.Context) error
 }
 
-// Start reads the OTEL_ variables, starts what they ask for and makes it the global of the process: tracer and meter
-// provider, propagator, and error handler. It connects to nothing itself; exporters do so when they have something to
+// Start reads the OTEL_ variables and starts what they ask for. It connects to nothing itself; exporters do so when they have something to
 // send. An error names the variable or the setting that is wrong.
 func Start(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if cfg.Service == "" {
@@ -91,7 +93,9 @@ func Start(ctx context.Context, cfg Config) (*Telemetry, error) {
 			return nil, errors.Join(fmt.Errorf("start telemetry: %w", err), t.Shutdown(ctx))
 		}
 	}
-	t.setGlobals(slog.New(redactor{level: level, next: local}))
+	if cfg.Global {
+		t.setGlobals(slog.New(redactor{level: level, next: local}))
+	}
 	return t, nil
 }
 

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T, cfg Config) (*Telemetry, *bytes.Buffer) {
 	t.Helper()
+	cfg.Global = true // the tests make spans as programs do
 	var out bytes.Buffer
 	cfg.Stderr = &out
 	if cfg.Service == "" {
@@ -314,4 +315,18 @@ func ExampleStart() {
 	defer span.End()
 	tel.Logger().InfoContext(ctx, "working", "access_token", "never shown")
 	// Output:
+}
+
+func TestTelemetryThatIsNotGlobalLeavesTheProgramsAlone(t *testing.T) {
+	tracers, meters := otel.GetTracerProvider(), otel.GetMeterProvider()
+	tel, err := Start(t.Context(), Config{Service: "esignd", Stderr: &bytes.Buffer{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if otel.GetTracerProvider() != tracers || otel.GetMeterProvider() != meters {
+		t.Error("the globals were changed")
+	}
+	if err := tel.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

@@ -70,6 +70,7 @@ func (c serveCommand) reload(ctx context.Context, d *esignd.Daemon) {
 
 // runDaemon runs a daemon until ready returns, which is called once tokens can be asked for.
 func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Context, *esignd.Daemon) error) error {
+	cfg.OwnsProcess = true
 	d, err := esignd.New(cfg)
 	if err != nil {
 		return err

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config describes one plugin. Path and Vendor are required.
@@ -37,6 +40,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Limits bound every wait, and the process's memory.
 	Limits Limits
+	// TracerProvider and MeterProvider tell of the calls. nil: the global ones.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 }
 
 // Limits bound every wait, and a process's memory. Each that is zero has its default.

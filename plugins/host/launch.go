@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 
 	"github.com/esignd/esignd/plugins/internal/wire"
@@ -44,7 +45,7 @@ func (p *Plugin) launch(ctx context.Context, s *spawner, socketDir string) (*ins
 		conn:   &connKeeper{},
 		idle:   make(chan struct{}, 1),
 	}
-	i.client = goplugin.NewClient(clientConfig(i, p.cfg.Vendor, socketDir, log))
+	i.client = goplugin.NewClient(clientConfig(i, p.cfg, socketDir, log))
 	if err := i.connect(ctx); err != nil {
 		ended := i.proc.endsByItself()
 		i.abandon()
@@ -91,10 +92,11 @@ func (p *Plugin) environment() []string {
 }
 
 // clientConfig is good for one start: nothing in it can be used twice.
-func clientConfig(i *instance, vendor, socketDir string, log *outputLog) *goplugin.ClientConfig {
-	which := attribute.String("esignd.vendor", vendor)
+func clientConfig(i *instance, cfg Config, socketDir string, log *outputLog) *goplugin.ClientConfig {
+	which := attribute.String("esignd.vendor", cfg.Vendor)
 	traced := otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.ServicePrefix(wire.ServicePrefix)),
-		otelgrpc.WithSpanAttributes(which), otelgrpc.WithMetricAttributes(which))
+		otelgrpc.WithSpanAttributes(which), otelgrpc.WithMetricAttributes(which),
+		otelgrpc.WithTracerProvider(cfg.TracerProvider), otelgrpc.WithMeterProvider(cfg.MeterProvider), otelgrpc.WithPropagators(propagation.TraceContext{}))
 	return &goplugin.ClientConfig{
 		HandshakeConfig: goplugin.HandshakeConfig{
 			MagicCookieKey:   wire.CookieKey,

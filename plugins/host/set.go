@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/esignd/esignd/core"
 )
@@ -33,8 +34,9 @@ type SetConfig struct {
 	Logger *slog.Logger
 	// Limits bound every wait.
 	Limits Limits
-	// MeterProvider makes the metrics. nil: the global one.
-	MeterProvider metric.MeterProvider
+	// TracerProvider and MeterProvider make spans and metrics. nil: the global ones.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 }
 
 // Set is the plugins of a folder. It implements [core.Adapters]. Its methods may be called concurrently.
@@ -112,6 +114,7 @@ func (s *Set) configure(found []Binary) (map[string]*Plugin, error) {
 		p, err := New(Config{
 			Path: b.Path, Vendor: b.Vendor, SHA256: s.cfg.SHA256[b.Vendor], LooseParents: s.cfg.LooseParents,
 			SocketDir: s.cfg.SocketDir, Logger: s.cfg.Logger, Limits: s.cfg.Limits,
+			TracerProvider: s.cfg.TracerProvider, MeterProvider: s.cfg.MeterProvider,
 		})
 		if err != nil {
 			return nil, err

@@ -71,6 +71,7 @@ func serve(adapter core.Adapter) error {
 		Log:     telemetry.LogConfig{Level: os.Getenv(wire.LogLevelKey), Format: "json"},
 		Stderr:  stderr,
 		Plugin:  true,
+		Global:  true,
 	})
 	if err != nil {
 		return err
