@@ -143,9 +143,9 @@ func rules() []arch.Rule {
 			Allows: []string{"core/spans.go", "go.opentelemetry.io/otel/trace"},
 		},
 		{
-			Name:       "fx stands in the root package and in files named module.go",
+			Name:       "fx stands in the root package, in files named module.go, and in the example of it",
 			Reason:     "every constructor works without fx: in tests, and in programs that are wired otherwise",
-			Except:     []string{"."},
+			Except:     []string{".", "examples/embed-fx"},
 			ExceptFile: "module.go",
 			Not:        []string{"go.uber.org/fx/...", "go.uber.org/dig/..."},
 			Breaks:     []string{"web/web.go", "go.uber.org/fx"},
