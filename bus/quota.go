@@ -35,7 +35,7 @@ const maxQuotaCallers = 4096
 
 // errQuota is the answer to a request over the quota.
 func errQuota() *core.Error {
-	return &core.Error{Code: core.TemporarilyUnavailable, Reason: "quota_exceeded", RetryAfter: time.Second,
+	return &core.Error{Code: core.TemporarilyUnavailable, Reason: core.ReasonQuota, RetryAfter: time.Second,
 		Description: "this caller asks for more than its quota; ask again, and less often"}
 }
 

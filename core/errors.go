@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -30,6 +31,26 @@ func Codes() []Code {
 
 func (c Code) Error() string { return string(c) }
 
+// Cause is why there is no token for now, where the Code alone does not tell. Each is an error: errors.Is(err,
+// core.ErrRateLimited) looks at Code and Reason of the Error.
+type Cause string
+
+// The causes.
+const (
+	// ErrRateLimited: the vendor takes no more requests for now (rate_limited), or esignd takes no more from this caller
+	// (quota_exceeded). The Error's RetryAfter says for how long.
+	ErrRateLimited Cause = "rate limited"
+	// ErrVendorUnavailable: the vendor, or the way to it, fails. The Reason is one of [VendorCodes].
+	ErrVendorUnavailable Cause = "vendor unavailable"
+	// ErrClientSuspended: the vendor refuses the credentials of the client. The operator has to mend them.
+	ErrClientSuspended Cause = "client suspended"
+)
+
+func (c Cause) Error() string { return string(c) }
+
+// ReasonQuota is the Reason of a TemporarilyUnavailable to a caller who asks for more than its share.
+const ReasonQuota = "quota_exceeded"
+
 // Error is an answer that is not a token: every method of a Manager that fails returns one.
 type Error struct {
 	Code        Code
@@ -56,10 +77,30 @@ func FieldErrorf(field, format string, args ...any) *Error {
 
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Description }
 
-// Is matches the Error's Code.
+// Is matches the Error's Code, and the Cause that Code and Reason tell.
 func (e *Error) Is(target error) bool {
-	code, ok := target.(Code)
-	return ok && code == e.Code
+	switch t := target.(type) {
+	case Code:
+		return t == e.Code
+	case Cause:
+		return t != "" && t == e.cause()
+	}
+	return false
+}
+
+// cause is empty where there is none.
+func (e *Error) cause() Cause {
+	switch {
+	case e.Code == InvalidClient:
+		return ErrClientSuspended
+	case e.Code != TemporarilyUnavailable:
+		return ""
+	case e.Reason == CodeRateLimited, e.Reason == ReasonQuota:
+		return ErrRateLimited
+	case slices.Contains(VendorCodes(), e.Reason):
+		return ErrVendorUnavailable
+	}
+	return ""
 }
 
 // Unwrap returns what the error wraps.

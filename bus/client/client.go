@@ -53,6 +53,16 @@ const (
 	ServerError             = core.ServerError
 )
 
+// Why there is no token for now, where the code alone does not tell. errors.Is matches each; the Error has RetryAfter.
+const (
+	// ErrRateLimited is a TemporarilyUnavailable: the vendor, or esignd's quota, takes no more requests until RetryAfter.
+	ErrRateLimited = core.ErrRateLimited
+	// ErrVendorUnavailable is a TemporarilyUnavailable: the vendor, or the way to it, fails. esignd goes on trying.
+	ErrVendorUnavailable = core.ErrVendorUnavailable
+	// ErrClientSuspended is an InvalidClient: the vendor refuses the client's credentials until the operator mends them.
+	ErrClientSuspended = core.ErrClientSuspended
+)
+
 // ReasonNoResponders is the Reason of an Error with TemporarilyUnavailable where no daemon listens.
 const ReasonNoResponders = "no_responders"
 

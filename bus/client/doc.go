@@ -8,7 +8,7 @@
 //
 // What it guarantees:
 //
-//   - An error that the daemon answered is an [*Error], matched by code: errors.Is(err, client.ReauthorizationRequired).
+//   - An error that the daemon answered is an [*Error], for errors.As, and matched by errors.Is as below.
 //     A daemon that is not there is TemporarilyUnavailable and wraps nats.ErrNoResponders. Other errors wrap what NATS or
 //     the context said.
 //   - A context that ends stops the waiting, not the refresh that it started.
@@ -20,4 +20,18 @@
 // A NATS server that keeps services apart (nats.auth services) wants a connection made with the options of package
 // bus/creds, which also give it the inbox prefix of the service. A request that the server does not permit gets no answer:
 // it ends with the context's error.
+//
+// # Errors
+//
+// What to do about an answer without a token:
+//
+//	errors.Is(err, …)         is                                            do
+//	ReauthorizationRequired   the account's owner must authorize, again     send them to Error.ConnectURL; WaitReady
+//	ErrRateLimited            the vendor or esignd's quota wants a pause    ask again after Error.RetryAfter
+//	ErrVendorUnavailable      the vendor, or the way to it, fails           ask again after Error.RetryAfter; WaitReady
+//	ErrClientSuspended        the vendor refuses the client's credentials   the operator mends them; WaitReady
+//	TemporarilyUnavailable    the two in the middle, and esignd's own       ask again after Error.RetryAfter
+//	NotFound                  no such grant, or client of this tenant       authorize the account; look for a misspelt name
+//	AccessDenied              this service, or the owner, said no           look into nats.auth; Error.Reason
+//	InvalidRequest            a wrong request                               Error.Description names the field
 package client

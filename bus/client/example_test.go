@@ -80,7 +80,9 @@ func ExampleClient_Token() {
 		fmt.Println(token.AccessToken.Reveal(), token.Generation)
 	case errors.Is(err, client.ReauthorizationRequired) && errors.As(err, &e):
 		fmt.Println("send the account's owner to", e.ConnectURL)
-	case errors.Is(err, client.TemporarilyUnavailable) && errors.As(err, &e):
+	case errors.Is(err, client.ErrClientSuspended):
+		fmt.Println("tell the operator:", err)
+	case errors.Is(err, client.TemporarilyUnavailable) && errors.As(err, &e): // ErrRateLimited and ErrVendorUnavailable too
 		fmt.Println("try again in", e.RetryAfter)
 	default:
 		fmt.Println(err)
