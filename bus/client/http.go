@@ -50,7 +50,8 @@ func oauthToken(t Token, asked time.Time) *oauth2.Token {
 }
 
 // Transport returns a http.RoundTripper that adds the grant's token to each request and hands it on to base, which is
-// http.DefaultTransport where it is nil.
+// http.DefaultTransport where it is nil. A request without a host, such as one for "/api/rest/v6/agreements?pageSize=10",
+// goes to the grant's api_base_url: the path is added to the base's.
 //
 // When the vendor answers 401 it reports the token's generation and, where the body can be sent again (there is none,
 // or GetBody is set), sends the request once more with the new token. The answer to the second is returned as it is.
@@ -83,24 +84,25 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	if !mayHave(req, tok) {
+	sent := addressed(req, tok)
+	if !mayHave(sent, tok) {
 		if req.Response != nil {
-			return t.base.RoundTrip(req)
+			return t.base.RoundTrip(sent)
 		}
 		closeBody(req)
-		return nil, fmt.Errorf("client: %s://%s is not the API of grant %s (%s): the token is not sent there",
-			req.URL.Scheme, req.URL.Host, tok.Grant, tok.APIBaseURL)
+		return nil, notThere(sent, tok)
 	}
-	resp, err := t.base.RoundTrip(withToken(req, tok))
+	resp, err := t.base.RoundTrip(withToken(sent, tok))
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
 	next, err := t.client.Report(ctx, t.sel, tok.Generation)
-	if err != nil || next.Generation == tok.Generation || !mayHave(req, next) {
+	sent = addressed(req, next)
+	if err != nil || next.Generation == tok.Generation || !mayHave(sent, next) {
 		// The vendor's answer tells the caller more than that a second try was not possible.
 		return resp, nil
 	}
-	again := withToken(req, next)
+	again := withToken(sent, next)
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
 			return resp, nil
@@ -111,6 +113,35 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	discard(resp)
 	return t.base.RoundTrip(again)
+}
+
+// addressed returns req as it goes to the grant's API where it has no host, or as the redirect meant it that it follows,
+// and else req itself.
+func addressed(req *http.Request, tok Token) *http.Request {
+	if req.URL.Host != "" || req.URL.Scheme != "" {
+		return req
+	}
+	out := req.Clone(req.Context())
+	if before := req.Response; before != nil && before.Request != nil {
+		out.URL = before.Request.URL.ResolveReference(req.URL)
+		return out
+	}
+	base, err := url.Parse(tok.APIBaseURL)
+	if err != nil || base.Host == "" {
+		return req
+	}
+	out.URL = base.JoinPath(req.URL.EscapedPath())
+	out.URL.RawQuery = req.URL.RawQuery
+	return out
+}
+
+// notThere says why the token is not sent with a request.
+func notThere(req *http.Request, tok Token) error {
+	if req.URL.Host == "" {
+		return fmt.Errorf("client: the request has no host, and grant %s no api_base_url: give the whole URL", tok.Grant)
+	}
+	return fmt.Errorf("client: %s://%s is not the API of grant %s (%s): the token is not sent there",
+		req.URL.Scheme, req.URL.Host, tok.Grant, tok.APIBaseURL)
 }
 
 // withToken returns a copy of req that has the token.

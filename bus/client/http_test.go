@@ -2,9 +2,11 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/bus/wire"
+	"github.com/esignd/esignd/core"
 )
 
 // api is a vendor's API that knows one live token, and a daemon that has the next one on a report.
@@ -21,10 +24,12 @@ type api struct {
 	*httptest.Server
 	daemon *daemon
 	http   *http.Client
+	report func() (any, error) // what a report is answered; nil: the next token
 
 	mu     sync.Mutex
 	accept string
 	seen   []string // authorization and body of each request
+	paths  []string // and its path and query
 }
 
 func startAPI(t *testing.T, accept string, base func(*api) string) *api {
@@ -34,7 +39,10 @@ func startAPI(t *testing.T, accept string, base func(*api) string) *api {
 	t.Cleanup(a.Close)
 	n := startNATS(t)
 	a.daemon = startDaemon(t, n, func(e wire.Endpoint, _ *nats.Msg) (any, error) {
-		if e == wire.TokenReport {
+		switch {
+		case e == wire.TokenReport && a.report != nil:
+			return a.report()
+		case e == wire.TokenReport:
 			return issue(2, base(a)), nil
 		}
 		return issue(1, base(a)), nil
@@ -46,6 +54,7 @@ func startAPI(t *testing.T, accept string, base func(*api) string) *api {
 }
 
 func own(a *api) string       { return a.URL + "/" }
+func below(a *api) string     { return a.URL + "/api/v6" }
 func anywhere(_ *api) string  { return "" }
 func elsewhere(_ *api) string { return "https://api.elsewhere.example/" }
 
@@ -53,6 +62,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	a.mu.Lock()
 	a.seen = append(a.seen, r.Header.Get("Authorization")+" "+string(body))
+	a.paths = append(a.paths, r.URL.RequestURI())
 	a.mu.Unlock()
 	if to := r.URL.Query().Get("to"); to != "" {
 		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
@@ -101,6 +111,95 @@ func TestTransportAddsTheToken(t *testing.T) {
 			}
 			if got := a.requests(); len(got) != 1 || got[0] != "Bearer token-1 body" {
 				t.Errorf("the API saw %q", got)
+			}
+		})
+	}
+}
+
+func TestTransportSetsTheBaseURLOfARequestWithoutAHost(t *testing.T) {
+	for name, tc := range map[string]struct {
+		base func(*api) string
+		url  string
+		want []string
+	}{
+		"the root":        {own, "/agreements?page=2&x=%2F", []string{"/agreements?page=2&x=%2F"}},
+		"below the root":  {below, "/agreements", []string{"/api/v6/agreements"}},
+		"no slash":        {below, "agreements/a%2Fb", []string{"/api/v6/agreements/a%2Fb"}},
+		"a redirect":      {below, "/old?to=/new", []string{"/api/v6/old?to=/new", "/new"}},
+		"no base":         {anywhere, "/agreements", nil},
+		"a host, instead": {elsewhere, "//127.0.0.1/agreements", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := startAPI(t, "token-1", tc.base)
+			resp, err := a.http.Get(tc.url)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			if (err == nil) != (tc.want != nil) || !slices.Equal(a.paths, tc.want) {
+				t.Fatalf("%v; the API saw %q, want %q", err, a.paths, tc.want)
+			}
+			for _, saw := range a.requests() {
+				if saw != "Bearer token-1 " {
+					t.Errorf("the API saw %q", saw)
+				}
+			}
+		})
+	}
+}
+
+// Whether a request can be sent again after a 401: without a body, or where the body can be had again.
+func TestTransportRepeatsWhatCanBeRepeated(t *testing.T) {
+	broken := errors.New("the body cannot be had again")
+	for name, tc := range map[string]struct {
+		body    io.Reader
+		getBody func() (io.ReadCloser, error) // instead of the body's own
+		again   bool
+	}{
+		"no body":          {nil, nil, true},
+		"http.NoBody":      {http.NoBody, nil, true},
+		"a string":         {strings.NewReader("body"), nil, true},
+		"a stream":         {io.MultiReader(strings.NewReader("body")), nil, false},
+		"a broken GetBody": {strings.NewReader("body"), func() (io.ReadCloser, error) { return nil, broken }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := startAPI(t, "token-2", below)
+			req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, "/x", tc.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.getBody != nil {
+				req.GetBody = tc.getBody
+			}
+			resp, err := a.http.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			want := []string{"/api/v6/x"}
+			if tc.again {
+				want = append(want, want[0])
+			}
+			if (resp.StatusCode == http.StatusOK) != tc.again || !slices.Equal(a.paths, want) || a.daemon.count(wire.TokenReport) != 1 {
+				t.Errorf("status %d, the API saw %q, %d reports", resp.StatusCode, a.paths, a.daemon.count(wire.TokenReport))
+			}
+		})
+	}
+}
+
+// A report that fails, or brings no other token, leaves the vendor's answer to the caller.
+func TestTransportReturnsTheVendorsAnswerWhereNoOtherTokenIsHad(t *testing.T) {
+	for name, report := range map[string]func() (any, error){
+		"the report fails": func() (any, error) { return nil, core.Errorf(core.ReauthorizationRequired, "the owner must authorize") },
+		"the same token":   func() (any, error) { return issue(1, ""), nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := startAPI(t, "another", anywhere)
+			a.report = report
+			if status, b := a.do(t, strings.NewReader("body")); status != http.StatusUnauthorized || b != "body" {
+				t.Errorf("status %d, %q", status, b)
+			}
+			if n := len(a.requests()); n != 1 {
+				t.Errorf("the API saw %d requests", n)
 			}
 		})
 	}
