@@ -307,7 +307,7 @@ func ask[Reply any](ctx context.Context, c *Client, e wire.Endpoint, req any) (R
 	}
 	m := &nats.Msg{Subject: wire.APISubject(c.prefix, c.tenant, e), Data: body, Header: nats.Header{}}
 	ctx, done := c.traceRequest(ctx, m, e)
-	answer, err := c.request(ctx, m)
+	answer, err := c.request(ctx, m, repeatable(e))
 	done(answer, err)
 	if errors.Is(err, nats.ErrNoResponders) {
 		out := core.Errorf(TemporarilyUnavailable, "ask esignd for %s: no daemon listens on %s: %w", e, m.Subject, err)
@@ -325,30 +325,4 @@ func ask[Reply any](ctx context.Context, c *Client, e wire.Endpoint, req any) (R
 		return none, fmt.Errorf("ask esignd for %s: the answer is not what this endpoint answers", e)
 	}
 	return reply, nil
-}
-
-// request sends m and returns the answer, opened where the Client wants it sealed. Each request has a key of its own: an
-// answer to another one does not open, nor does what was recorded once the request is over.
-func (c *Client) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
-	if !c.sealed {
-		return c.conn.RequestMsgWithContext(ctx, m)
-	}
-	key, err := wire.NewCurveKey()
-	if err != nil {
-		return nil, err
-	}
-	m.Header.Set(wire.HeaderSealTo, key.Public())
-	answer, err := c.conn.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	by := wire.Header(answer.Header).Get(wire.HeaderSealedBy)
-	switch {
-	case by != "":
-		answer.Data, err = key.Open(answer.Data, by)
-		return answer, err
-	case wire.DecodeError(answer.Header, nil) != nil:
-		return answer, nil // an error in the clear gives nothing away
-	}
-	return nil, errors.New("the answer is not sealed, and not used: this esignd does not seal answers, or another program answers in its place")
 }

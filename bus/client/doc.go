@@ -12,14 +12,16 @@
 //     A daemon that is not there is TemporarilyUnavailable and wraps nats.ErrNoResponders. Other errors wrap what NATS or
 //     the context said.
 //   - A context that ends stops the waiting, not the refresh that it started.
+//   - A connection that is lost comes back by itself, where the options of the connection say so, and with it what a Watch, a
+//     WaitReady and a Cached hear. A Token, Report, Grant, Grants or VerifyAccount whose answer was lost asks again.
 //   - The caller's trace context goes with each request, in W3C headers.
 //   - With Config.Sealed, answers are sealed: who reads along on NATS sees neither tokens nor connect URLs. What is asked is
 //     not sealed, such as the refresh token of an Import.
 //   - The token is in no error and no log, and [Client.Transport] sends it to no other host than the vendor's API.
 //
 // A NATS server that keeps services apart (nats.auth services) wants a connection made with the options of package
-// bus/creds, which also give it the inbox prefix of the service. A request that the server does not permit gets no answer:
-// it ends with the context's error.
+// bus/creds, which also give it the inbox prefix of the service. What the server does not permit is
+// AccessDenied and wraps nats.ErrPermissionViolation.
 //
 // # Errors
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/esignd/esignd/bus"
 	"github.com/esignd/esignd/bus/client"
@@ -153,4 +154,15 @@ func (e *esignd) connect(t *testing.T, account, refreshToken string) core.GrantI
 		t.Fatal(err)
 	}
 	return g
+}
+
+// watched reports whether the events have that consumer.
+func (e *esignd) watched(t *testing.T, consumer string) bool {
+	t.Helper()
+	js, err := jetstream.New(e.bus.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = js.Consumer(testContext(t), wire.EventStream, consumer)
+	return err == nil
 }

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -98,7 +99,10 @@ type daemon struct {
 	requests []*nats.Msg
 }
 
-// startDaemon answers each request with what fn returns for it: a message, or a *core.Error.
+// errSilent is no answer.
+var errSilent = errors.New("silent")
+
+// startDaemon answers each request with what fn returns for it: a message, or a *core.Error, or errSilent.
 func startDaemon(t testing.TB, n *natsServer, fn func(e wire.Endpoint, m *nats.Msg) (any, error)) *daemon {
 	t.Helper()
 	d := &daemon{conn: dial(t, n)}
@@ -108,6 +112,9 @@ func startDaemon(t testing.TB, n *natsServer, fn func(e wire.Endpoint, m *nats.M
 			d.requests = append(d.requests, m)
 			d.mu.Unlock()
 			answer, err := fn(e, m)
+			if errors.Is(err, errSilent) {
+				return
+			}
 			if err := respond(m, answer, err); err != nil {
 				t.Error(err)
 			}
