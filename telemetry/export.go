@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/contrib/bridges/otelslog"
 	"go.opentelemetry.io/contrib/exporters/autoexport"
 	runtimemetrics "go.opentelemetry.io/contrib/instrumentation/runtime"
-	"go.opentelemetry.io/otel/attribute"
 	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutlog"
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
@@ -113,13 +112,6 @@ func (t *Telemetry) startMetrics(ctx context.Context, cfg Config, res *resource.
 		return fmt.Errorf("observe the Go runtime: %w", err)
 	}
 	return nil
-}
-
-// withoutSockets leaves the address out of what is measured of calls between host and plugin: it is the name of a socket,
-// which each process of a plugin has anew.
-func withoutSockets() sdkmetric.View {
-	return sdkmetric.NewView(sdkmetric.Instrument{Name: "rpc.*"},
-		sdkmetric.Stream{AttributeFilter: attribute.NewDenyKeysFilter("server.address", "server.port")})
 }
 
 func metricsPage(registry *prometheus.Registry) http.Handler {

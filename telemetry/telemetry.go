@@ -171,7 +171,9 @@ func (t *Telemetry) setGlobals(local *slog.Logger) {
 	otel.SetLogger(logr.FromSlogHandler(local.Handler()))
 	seldom := &rate.Sometimes{First: 3, Interval: time.Minute}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		seldom.Do(func() { local.Warn("telemetry is not getting out", "error", err) })
+		seldom.Do(func() {
+			local.Warn("telemetry is not getting out; what is held back is dropped in the end, and all else goes on", "error", err)
+		})
 	}))
 }
 
