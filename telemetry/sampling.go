@@ -87,7 +87,7 @@ func (p decidingProvider) Sample(parent trace.SpanContext) (begin trace.SpanCont
 func newTraceID() (id trace.TraceID) {
 	for !id.IsValid() {
 		binary.NativeEndian.PutUint64(id[:8], rand.Uint64()) //nolint:gosec // an id, no secret
-		binary.NativeEndian.PutUint64(id[8:], rand.Uint64()) //nolint:gosec
+		binary.NativeEndian.PutUint64(id[8:], rand.Uint64()) //nolint:gosec // an id, no secret
 	}
 	return id
 }
