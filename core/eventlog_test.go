@@ -77,7 +77,9 @@ func TestLogSaysOfEachEventWhatHappensNext(t *testing.T) {
 		wantLine(t, log, core.TokenIssued, "INFO", "grant", "expires_at", "reason")
 		refuse := func(code string) {
 			w.vendor.set(func(v *vendor) {
-				v.before = func(context.Context, core.TokenRequest) error { return &core.VendorError{Outcome: core.Refused, Code: code} }
+				v.before = func(context.Context, core.TokenRequest) error {
+					return &core.VendorError{Outcome: core.Refused, Code: code}
+				}
 			})
 		}
 		refuse(core.CodeUnavailable)
