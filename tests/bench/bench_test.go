@@ -74,6 +74,9 @@ func (r *report) parts(s sizes) []part {
 		{"due together", 5 * time.Minute, func(t testing.TB) { r.Together = measureTogether(t, s.together) }},
 		{"forced at once", 5 * time.Minute, func(t testing.TB) { r.AtOnce = measureAtOnce(t, s.atOnce) }},
 	}
+	if s.turns > 0 {
+		list = append(list, part{"telemetry", 4 * time.Minute, func(t testing.TB) { r.Telemetry = measureTelemetry(t, s.turns) }})
+	}
 	scale := func(n int, within time.Duration, to func(*scaleResult)) {
 		list = append(list, part{fmt.Sprintf("%d grants", n), within, func(t testing.TB) {
 			result := newScaleResult(n)

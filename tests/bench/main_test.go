@@ -103,6 +103,7 @@ type sizes struct {
 	together int // grants that are due at once
 	atOnce   int // grants refreshed at a vendor that answers at once
 	calls    int // of a plugin
+	turns    int // of daemons with and without telemetry; 0: that is not measured
 }
 
 // Environment of `make bench`.
@@ -118,13 +119,13 @@ func plan() (s sizes, report bool) {
 		return sizes{
 			rounds: 5, slice: 2 * time.Second, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 100_000}, most: 1_000_000,
 			starts: 3, rest: 30 * time.Second, heapRest: 135 * time.Second, idle: 30 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
-			within: 27 * time.Minute,
+			turns: 2_000, within: 27 * time.Minute,
 		}, true
 	case "quick":
 		return sizes{
 			rounds: 3, slice: 500 * time.Millisecond, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 50_000},
 			starts: 1, rest: 20 * time.Second, heapRest: 20 * time.Second, idle: 10 * time.Second, forced: 200, together: 2_000, atOnce: 2_000, calls: 3_000,
-			within: 15 * time.Minute, quick: true,
+			turns: 200, within: 15 * time.Minute, quick: true,
 		}, true
 	}
 	return sizes{

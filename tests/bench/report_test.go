@@ -18,16 +18,17 @@ import (
 
 // report is all that a run has measured. What it has not is nil, or not whole.
 type report struct {
-	Machine  machine
-	Quick    bool
-	Missing  []string // what could not be measured
-	Engine   *engineResult
-	Plugin   *pluginResult
-	Requests []requestResult
-	Together *burstResult
-	AtOnce   *burstResult
-	Scale    []*scaleResult
-	Most     *scaleResult
+	Machine   machine
+	Quick     bool
+	Missing   []string // what could not be measured
+	Engine    *engineResult
+	Plugin    *pluginResult
+	Requests  []requestResult
+	Together  *burstResult
+	AtOnce    *burstResult
+	Telemetry telemetryResult
+	Scale     []*scaleResult
+	Most      *scaleResult
 }
 
 // Rows are the results of the plugin for the document.

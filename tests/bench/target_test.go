@@ -40,6 +40,9 @@ func (r *report) Targets() []target {
 		list = append(list, target{"refreshes a second that callers force at a vendor that answers at once, every write synced", "at least 1000",
 			whole(r.AtOnce.Rate), r.AtOnce.Rate >= 1000, r.RefreshBound()})
 	}
+	if r.Telemetry != nil {
+		list = append(list, r.Telemetry.target())
+	}
 	return list
 }
 
@@ -82,7 +85,7 @@ func (q requestResult) Who() string {
 func (e *engineResult) target() target {
 	slowest := max(e.ByGrant, e.ByAccount)
 	return target{"a live token from the engine, in process", "under 1 µs", short(slowest), slowest < time.Microsecond,
-		"the two looks at the clock that an answer takes"}
+		"looks at the clock, by which it is decided whether the token lives and whether the cache is fresh"}
 }
 
 // HeapEach is the heap that an idle grant takes, from the difference between the two largest stores: in both, the bounded
