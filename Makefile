@@ -24,7 +24,7 @@ CLUSTER_GRANTS ?= 5000
 BENCH ?= full
 
 # Modules of their own, which are tested with the long tests.
-modules   := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+modules   := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod workflow/*/go.mod))
 binaries := ./cmd/... ./plugins/*/esignd-plugin-*
 proto    := plugins/internal/wire/pluginv1
 
@@ -52,7 +52,7 @@ test: build ## Vet, and run the tests under the race detector
 test-all: test test-heavy ## Run the long tests too
 
 .PHONY: test-heavy
-test-heavy: build collector promtool
+test-heavy: build collector promtool temporal-server
 	go vet -tags heavy ./...
 	packages=$$({ grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build .*\bheavy\b' . || true; } | xargs -r -n 1 dirname | sort -u)
 	if [[ -z $$packages ]]; then echo 'no test has the tag heavy'; exit; fi
@@ -61,6 +61,11 @@ test-heavy: build collector promtool
 		go -C $$module vet ./...
 		go -C $$module test $(RACE) $(TESTFLAGS) ./...
 	done
+
+.PHONY: temporal
+temporal: temporal-server ## Run the tests of the Temporal plugin, and its example, against a Temporal server
+	go -C workflow/temporal vet ./...
+	go -C workflow/temporal test $(RACE) $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz each decoder of foreign input for FUZZTIME, 60 seconds
@@ -128,6 +133,11 @@ nats-cli: ## Build the nats command line into .ci/tools/bin
 collector: ## Build the OpenTelemetry Collector of the long tests into .ci/tools/bin, which takes minutes the first time
 	mkdir -p $(tools)/bin
 	CGO_ENABLED=0 go build -C tests/otelcol -trimpath -buildvcs=false -ldflags='-s -w' -o $(tools)/bin/otelcol .
+
+.PHONY: temporal-server
+temporal-server: ## Build the Temporal server of the tests into .ci/tools/bin, which takes minutes the first time
+	mkdir -p $(tools)/bin
+	CGO_ENABLED=0 go build -C tests/temporalserver -trimpath -buildvcs=false -ldflags='-s -w' -o $(tools)/bin/temporalserver .
 
 .PHONY: promtool
 promtool: $(tools)/bin/promtool ## Fetch Prometheus's promtool, of Debian's package, into .ci/tools/bin, unless there is one
