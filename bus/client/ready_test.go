@@ -251,3 +251,52 @@ func TestWaitReadyOutlivesTheServer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWaitReadyIsWokenByItsClientAndVendor(t *testing.T) {
+	t.Parallel()
+	for typ, no := range map[core.EventType]*core.Error{
+		core.ClientResumed:   {Code: core.InvalidClient, RetryAfter: time.Hour},
+		core.VendorAvailable: {Code: core.TemporarilyUnavailable, Reason: core.CodeBreakerOpen, RetryAfter: time.Hour},
+	} {
+		t.Run(string(typ), func(t *testing.T) {
+			t.Parallel()
+			n := startNATS(t)
+			es := startEvents(t, n)
+			var mended atomic.Bool
+			d := startDaemon(t, n, func(wire.Endpoint, *nats.Msg) (any, error) {
+				if !mended.Load() {
+					return nil, no
+				}
+				return issue(2, ""), nil
+			})
+			w := startReady(t, newClient(t, dial(t, n)), alice, never)
+			until(t, "it has asked", func() bool { return d.count(wire.TokenGet) == 1 })
+			mine, others := event("mine", typ), event("others", typ)
+			mine.Grant, others.Grant, others.Client = "", "", "another"
+			es.publish(t, others)
+			mended.Store(true)
+			es.publish(t, mine)
+			if err := w.end(t); err != nil {
+				t.Error(err)
+			}
+			if k := d.count(wire.TokenGet); k != 2 {
+				t.Errorf("it asked %d times", k)
+			}
+		})
+	}
+}
+
+func TestWaitReadyEndsWithTheConnection(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t)
+	d := startDaemon(t, n, func(wire.Endpoint, *nats.Msg) (any, error) {
+		return nil, core.Errorf(core.TemporarilyUnavailable, "not yet")
+	})
+	nc := dial(t, n)
+	w := startReady(t, newClient(t, nc), alice, never)
+	until(t, "it has asked", func() bool { return d.count(wire.TokenGet) == 1 })
+	nc.Close()
+	if err := w.end(t); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("got %v", err)
+	}
+}
