@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -71,6 +72,8 @@ func (c serveCommand) reload(ctx context.Context, d *esignd.Daemon) {
 // runDaemon runs a daemon until ready returns, which is called once tokens can be asked for.
 func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Context, *esignd.Daemon) error) error {
 	cfg.OwnsProcess = true
+	held := holdReserve()
+	defer runtime.KeepAlive(held)
 	d, err := esignd.New(cfg)
 	if err != nil {
 		return err
