@@ -19,13 +19,13 @@ func TestPageIsWrittenOfWhatWasMeasured(t *testing.T) {
 		has    []string
 		hasNot []string
 	}{
-		"nothing": {report{Machine: machine, Missing: []string{"engine", "plugin"}}, []string{"engine, plugin", "0 of 0 is met"}, []string{"## ", "NaN", "BENCH=quick"}},
+		"nothing": {report{Machine: machine, Missing: []string{"engine", "plugin"}}, []string{"engine, plugin", "are met: 0 of 0"}, []string{"## ", "NaN", "BENCH=quick"}},
 		"a store, in part": {report{Machine: machine, Quick: true, Scale: []*scaleResult{some}, Most: newScaleResult(9)},
 			[]string{"make bench BENCH=quick", "| 1000 | 1s | – | 50 MiB | – MiB |"}, []string{"NaN", "bytes of heap", "memory.svg", "Not measured"}},
 		"refreshes": {report{Machine: machine, AtOnce: &burstResult{Grants: 5, Rate: 7, CPU: time.Millisecond, Progress: []float64{0, 5}}},
 			[]string{"forced at a vendor that answers at once: 7 a second", "**not met**", "together.svg"}, []string{"NaN", "Many refreshes ahead"}},
 		"telemetry": {report{Machine: machine, Telemetry: telemetryOf("ok\nBenchmarkTelemetry-2  3000  9 ns/op  0.31 off-again-%  2.5 traces-1%-sampled-%\nPASS\n")},
-			[]string{"sent by OTLP | +2.5% |", "| metrics | – |", "are +0.3% apart", "1 of 1 is met"}, []string{"NaN"}},
+			[]string{"sent by OTLP | +2.5% |", "| metrics | – |", "are +0.3% apart", "are met: 1 of 1"}, []string{"NaN"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
