@@ -238,21 +238,20 @@ func TestCacheKeepsNoTokenWithAWarning(t *testing.T) {
 
 func TestCachedTokenIsDroppedByWhatItsClientDoes(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(t)
 	for name, tc := range map[string]struct {
-		do   func(*caching) error
+		do   func(context.Context, *caching) error
 		asks int // requests for the token afterwards
 	}{
-		"report":  {func(k *caching) error { k.generation.Store(2); _, err := k.Report(ctx, grantOne, 1); return err }, 0},
-		"refresh": {func(k *caching) error { k.generation.Store(2); _, err := k.Refresh(ctx, grantOne); return err }, 0},
-		"revoke":  {func(k *caching) error { _, err := k.Revoke(ctx, grantOne, ""); k.generation.Store(2); return err }, 1},
-		"forget":  {func(k *caching) error { _, err := k.Forget(ctx, grantOne); k.generation.Store(2); return err }, 1},
+		"report":  {func(ctx context.Context, k *caching) error { k.generation.Store(2); _, err := k.Report(ctx, grantOne, 1); return err }, 0},
+		"refresh": {func(ctx context.Context, k *caching) error { k.generation.Store(2); _, err := k.Refresh(ctx, grantOne); return err }, 0},
+		"revoke":  {func(ctx context.Context, k *caching) error { _, err := k.Revoke(ctx, grantOne, ""); k.generation.Store(2); return err }, 1},
+		"forget":  {func(ctx context.Context, k *caching) error { _, err := k.Forget(ctx, grantOne); k.generation.Store(2); return err }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := startCaching(t)
 			k.want(t, 1, 1)
-			if err := tc.do(k); err != nil {
+			if err := tc.do(testContext(t), k); err != nil {
 				t.Fatal(err)
 			}
 			k.want(t, 2, 1+tc.asks)
@@ -269,7 +268,7 @@ func TestCachedTokenIsDroppedByWhatItsClientDoes(t *testing.T) {
 			}
 			return issue(1, ""), nil
 		})
-		if _, err := k.Report(ctx, grantOne, 1); !errors.Is(err, client.TemporarilyUnavailable) {
+		if _, err := k.Report(testContext(t), grantOne, 1); !errors.Is(err, client.TemporarilyUnavailable) {
 			t.Fatal(err)
 		}
 		k.want(t, 1, 2)
