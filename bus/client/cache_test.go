@@ -242,10 +242,26 @@ func TestCachedTokenIsDroppedByWhatItsClientDoes(t *testing.T) {
 		do   func(context.Context, *caching) error
 		asks int // requests for the token afterwards
 	}{
-		"report":  {func(ctx context.Context, k *caching) error { k.generation.Store(2); _, err := k.Report(ctx, grantOne, 1); return err }, 0},
-		"refresh": {func(ctx context.Context, k *caching) error { k.generation.Store(2); _, err := k.Refresh(ctx, grantOne); return err }, 0},
-		"revoke":  {func(ctx context.Context, k *caching) error { _, err := k.Revoke(ctx, grantOne, ""); k.generation.Store(2); return err }, 1},
-		"forget":  {func(ctx context.Context, k *caching) error { _, err := k.Forget(ctx, grantOne); k.generation.Store(2); return err }, 1},
+		"report": {func(ctx context.Context, k *caching) error {
+			k.generation.Store(2)
+			_, err := k.Report(ctx, grantOne, 1)
+			return err
+		}, 0},
+		"refresh": {func(ctx context.Context, k *caching) error {
+			k.generation.Store(2)
+			_, err := k.Refresh(ctx, grantOne)
+			return err
+		}, 0},
+		"revoke": {func(ctx context.Context, k *caching) error {
+			_, err := k.Revoke(ctx, grantOne, "")
+			k.generation.Store(2)
+			return err
+		}, 1},
+		"forget": {func(ctx context.Context, k *caching) error {
+			_, err := k.Forget(ctx, grantOne)
+			k.generation.Store(2)
+			return err
+		}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
