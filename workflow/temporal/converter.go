@@ -17,10 +17,10 @@ type guardedData struct {
 	next  converter.DataConverter
 }
 
-const tokenInPayload = "esignd: what is to be written into the history holds a token or a connect URL: pass the grant's id, and ask for the token in the activity that uses it"
-
 func (d *guardedData) refusal() error {
-	return temporal.NewNonRetryableApplicationError(tokenInPayload, TypeTokenInPayload, nil)
+	return temporal.NewNonRetryableApplicationError(
+		"esignd: what is to be written into the history holds a token or a connect URL: pass the grant's id, and ask for the token in the activity that uses it",
+		TypeTokenInPayload, nil)
 }
 
 // ToPayload implements converter.DataConverter.

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/core"
 )
 
 // typePrefix is before esignd's code in the type of an application error.
@@ -55,7 +56,7 @@ func applicationError(err error) error {
 }
 
 // hopeless reports whether asking again brings the same answer, until somebody does something.
-func hopeless(code error) bool {
+func hopeless(code core.Code) bool {
 	switch code {
 	case client.ReauthorizationRequired, client.InvalidRequest, client.NotFound, client.AccessDenied, client.Unsupported:
 		return true

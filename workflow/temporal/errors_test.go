@@ -80,7 +80,7 @@ func TestAnswersOfTheVendorsAPI(t *testing.T) {
 			t.Errorf("%d with %v is retried after %v", c.status, c.header, d)
 		}
 	}
-	if err := CheckResponse(&http.Response{StatusCode: 204}); err != nil {
+	if err := CheckResponse(&http.Response{StatusCode: http.StatusNoContent}); err != nil {
 		t.Errorf("204 became %v", err)
 	}
 }

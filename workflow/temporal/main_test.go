@@ -125,7 +125,7 @@ func startTemporal() (stop func(), err error) {
 }
 
 func startDaemon() (stop func(), err error) {
-	if err := os.Chmod(world.dir, 0o755); err != nil { //nolint:gosec // esignd reads its plugins there
+	if err := os.Chmod(world.dir, 0o755); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(filepath.Join(world.dir, "esignd"), "dev", "--lifetime", lifetime.String(), "--data-dir", filepath.Join(world.dir, "data"),
