@@ -54,9 +54,11 @@ test-all: test test-heavy ## Run the long tests too
 .PHONY: test-heavy
 test-heavy: build collector promtool temporal-server
 	go vet -tags heavy ./...
-	packages=$$({ grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build .*\bheavy\b' . || true; } | xargs -r -n 1 dirname | sort -u)
-	if [[ -z $$packages ]]; then echo 'no test has the tag heavy'; exit; fi
-	go test $(RACE) $(TESTFLAGS) -tags heavy $$packages
+	files=$$(grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build .*\bheavy\b' .)
+	packages=$$(xargs -n 1 dirname <<< "$$files" | sort -u)
+	# Alone the tests with the tag: make test has run the others.
+	tests=$$(xargs sed -nE 's/^func ((Test|Example)[A-Z][A-Za-z0-9_]*)\(.*/\1/p' <<< "$$files" | sort -u | paste -sd '|')
+	go test $(RACE) $(TESTFLAGS) -tags heavy -run "^($$tests)\$$" $$packages
 	for module in $(modules); do
 		go -C $$module vet ./...
 		go -C $$module test $(RACE) $(TESTFLAGS) ./...
