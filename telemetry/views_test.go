@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestCallsToPluginsHaveExemplarsWithoutTheSocket(t *testing.T) {
 	socket := "unix:/var/lib/esignd/plugins/" + strings.Repeat("s", 120)
 	h.Record(trace.ContextWithSpanContext(t.Context(), sampled), .003,
 		metric.WithAttributes(attribute.String("server.address", socket), attribute.String("rpc.method", "Token")))
-	request := httptest.NewRequest("GET", "/metrics", nil)
+	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	request.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
 	page := httptest.NewRecorder()
 	tel.MetricsHandler().ServeHTTP(page, request)
