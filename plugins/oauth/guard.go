@@ -15,16 +15,27 @@ var errNotPublic = errors.New("oauth: address is not public")
 
 // guardedDialer dials only addresses that the request's dialPolicy allows. It looks at the address after the name was
 // resolved and just before the connection is made, so that a name cannot be resolved anew in between.
-type guardedDialer struct{ resolver *net.Resolver }
+type guardedDialer struct {
+	resolver *net.Resolver
+	// allowed is asked last about an address that is allowed. nil: it is dialled.
+	allowed func(address string) error
+}
 
 func (g guardedDialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	policy, _ := ctx.Value(dialPolicyKey{}).(dialPolicy)
 	d := net.Dialer{Timeout: dialTimeout, Resolver: g.resolver}
 	// The operator's proxy may well be private. It resolves the vendor's name itself, out of our sight.
 	if policy.proxy == "" || policy.proxy != addr {
-		d.Control = policy.control
+		d.Control = func(_, address string, _ syscall.RawConn) error { return g.check(policy, address) }
 	}
 	return d.DialContext(ctx, network, addr)
+}
+
+func (g guardedDialer) check(p dialPolicy, address string) error {
+	if err := p.check(address); err != nil || g.allowed == nil {
+		return err
+	}
+	return g.allowed(address)
 }
 
 // dialPolicy says which addresses a request may be sent to. The zero value allows the public ones.
@@ -44,7 +55,7 @@ func withDialPolicy(r *http.Request) context.Context {
 	return context.WithValue(r.Context(), dialPolicyKey{}, policy)
 }
 
-func (p dialPolicy) control(_, address string, _ syscall.RawConn) error {
+func (p dialPolicy) check(address string) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return errNotPublic
