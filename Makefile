@@ -55,10 +55,12 @@ test-all: test test-heavy ## Run the long tests too
 test-heavy: build collector promtool temporal-server
 	go vet -tags heavy ./...
 	files=$$(grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build .*\bheavy\b' .)
-	packages=$$(xargs -n 1 dirname <<< "$$files" | sort -u)
-	# Alone the tests with the tag: make test has run the others.
+	# Where there is a file for !heavy, tests do more with the tag. Elsewhere those with the tag will do: make test has run the others.
+	both=$$(grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build !heavy' . | xargs -n 1 dirname | sort -u)
+	packages=$$(xargs -n 1 dirname <<< "$$files" | sort -u | grep -vxF "$$both")
 	tests=$$(xargs sed -nE 's/^func ((Test|Example)[A-Z][A-Za-z0-9_]*)\(.*/\1/p' <<< "$$files" | sort -u | paste -sd '|')
 	go test $(RACE) $(TESTFLAGS) -tags heavy -run "^($$tests)\$$" $$packages
+	go test $(RACE) $(TESTFLAGS) -tags heavy $$both
 	for module in $(modules); do
 		go -C $$module vet ./...
 		go -C $$module test $(RACE) $(TESTFLAGS) ./...
