@@ -13,6 +13,9 @@ import (
 // tidyWithin is how long the parts may take to stop that had started before another did not.
 const tidyWithin = 30 * time.Second
 
+// stopGrace is how long the parts have after the end of the time that they have to stop in, for what is done in any case.
+const stopGrace = 10 * time.Second
+
 // life starts and stops the parts of a [Daemon]. It takes the place of fx's own lifecycle, which returns from a start whose
 // context ends while a part is still starting, and then stops none.
 type life struct {
@@ -76,7 +79,8 @@ func startAll(ctx context.Context, hooks []fx.Hook) (begun int, err error) {
 	return len(hooks), nil
 }
 
-// stop stops the parts in reverse, once. Who comes second waits for the first.
+// stop stops the parts in reverse, once. Who comes second waits for the first. A part that does not heed the end of ctx is
+// left behind.
 func (l *life) stop(ctx context.Context) error {
 	l.mu.Lock()
 	switch l.state {
@@ -96,7 +100,27 @@ func (l *life) stop(ctx context.Context) error {
 	l.state, l.ended = stopping, make(chan struct{})
 	hooks, begun := l.hooks, l.begun
 	l.mu.Unlock()
-	defer close(l.ended)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() {
+		defer close(l.ended)
+		stopped <- stopAll(ctx, hooks, begun)
+	}()
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-stopped:
+		return err
+	case <-time.After(stopGrace):
+		return fmt.Errorf("close esignd: a part still stops; end the process, and the next start finds what it left: %w", ctx.Err())
+	}
+}
+
+func stopAll(ctx context.Context, hooks []fx.Hook, begun int) error {
 	var errs []error
 	for i := len(hooks) - 1; i >= 0; i-- {
 		if h := hooks[i]; h.OnStop != nil && (i < begun || h.OnStart == nil) {

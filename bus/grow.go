@@ -128,7 +128,7 @@ type moving struct {
 }
 
 // mirror makes a mirror of a stream of the embedded server, and waits until it has all.
-func (g *grower) mirror(ctx context.Context, m moving) error {
+func (g *grower) mirror(ctx context.Context, m moving) (err error) {
 	want := m.want
 	there, err := g.js.Stream(ctx, want.Name)
 	switch {
@@ -147,7 +147,7 @@ func (g *grower) mirror(ctx context.Context, m moving) error {
 	if err != nil {
 		return err
 	}
-	defer leaf.close()
+	defer func() { err = errors.Join(err, leaf.close(ctx)) }()
 	from, newest, err := leaf.newest(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) && m.optional {
 		return nil

@@ -44,8 +44,7 @@ func (g *grower) startLeaf(ctx context.Context, account string) (_ *leafNode, er
 		err = l.checkKeys(ctx, g)
 	}
 	if err != nil {
-		l.close()
-		return nil, err
+		return nil, errors.Join(err, l.close(ctx))
 	}
 	return l, nil
 }
@@ -105,9 +104,9 @@ func (l *leafNode) newest(ctx context.Context, name string) (*jetstream.StreamIn
 	return s.CachedInfo(), m.Sequence, nil
 }
 
-func (l *leafNode) close() {
+func (l *leafNode) close(ctx context.Context) error {
 	if l.nc != nil {
 		l.nc.Close()
 	}
-	l.server.stop()
+	return l.server.stop(ctx)
 }

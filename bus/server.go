@@ -72,16 +72,36 @@ func startServer(ctx context.Context, cfg Config, dir *dataDir, files *tlsfiles.
 	e.srv.SetLoggerV2(log, false, false, false)
 	e.srv.Start()
 	if err := e.awaitReady(ctx, cfg, log); err != nil {
-		e.stop()
-		return nil, fmt.Errorf("start the embedded NATS server on %s: %w", cfg.Listen, err)
+		return nil, errors.Join(fmt.Errorf("start the embedded NATS server on %s: %w", cfg.Listen, err), e.stop(ctx))
 	}
 	return e, nil
 }
 
-// stop ends the server and waits for it.
-func (e *embedded) stop() {
-	e.srv.Shutdown()
-	e.srv.WaitForShutdown()
+// serverStop is how long the server may take to stop in any case.
+const serverStop = 5 * time.Second
+
+// stop ends the server and waits for it, until ctx ends. A server whose disk failed may wait for itself and never end
+// (a purge in nats-server 2.15.2 whose write fails); what it acknowledged is on the disk by then.
+func (e *embedded) stop(ctx context.Context) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		e.srv.Shutdown()
+		e.srv.WaitForShutdown()
+	}()
+	at := time.NewTimer(serverStop)
+	defer at.Stop()
+	select {
+	case <-stopped:
+		return nil
+	case <-at.C:
+	}
+	select {
+	case <-stopped:
+		return nil
+	case <-ctx.Done():
+		return errors.New("the embedded NATS server does not stop, as after a failure of its disk; what it acknowledged is stored: end this process, and start it again")
+	}
 }
 
 // probeListen finds out whether the address can be had, since the server itself treats that as fatal.

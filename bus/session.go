@@ -201,14 +201,15 @@ func (s *session) close(ctx context.Context) error {
 			errs = append(errs, drain(ctx, nc))
 		}
 	}
+	var left error
 	if s.server != nil {
-		s.server.stop()
+		left = s.server.stop(ctx)
 	}
 	s.files.Close()
-	if s.dir != nil {
+	if s.dir != nil && left == nil { // else the folder stays locked: the server has it open
 		errs = append(errs, s.dir.close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, left)...)
 }
 
 // drain lets the connection finish what it is at, until ctx ends or drainTimeout is over, and closes it.

@@ -361,7 +361,7 @@ func TestTransitionWhoseAcknowledgementIsLostIsToldOnce(t *testing.T) {
 				if tok, err := w.m.Refresh(t.Context(), w.sel()); err != nil || tok.Generation != 2 {
 					t.Fatalf("generation %d, %v", tok.Generation, err)
 				}
-				synctest.Wait() // what comes after a refresh writes too, and would take the revocation's place
+				synctest.Wait()                                 // what comes after a refresh writes too, and would take the revocation's place
 				store.losing(func(r core.Record) (bool, bool) { // a revocation, of which its caller hears nothing good
 					revoked := strings.Contains(string(r.Public), `"state":"revoked"`) && lost < 2
 					if revoked {

@@ -148,7 +148,7 @@ func (s *storm) judge(grants map[string]client.Grant) {
 		}
 	}
 	theirs, others := s.settled()
-	tries := s.said("a refresh token of unknown fate is presented once more, and never again")
+	tries := s.said("a refresh token of unknown fate is presented once more")
 	if theirs > callsAtOnce || len(again) > theirs+others || len(again) > tries || lost > len(again) {
 		s.t.Errorf("%d claims of the dead replica (at most %d may have been under way) and %d others were settled, %d last tries, %d tokens presented again, %d grants lost",
 			theirs, callsAtOnce, others, tries, len(again), lost)
