@@ -1,12 +1,10 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +19,7 @@ import (
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 func TestIsInbox(t *testing.T) {
@@ -245,27 +244,9 @@ func TestServiceCloseLosesNoRequest(t *testing.T) {
 	}
 }
 
-// lines is a log that can be written from many goroutines.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 func TestServiceSurvivesAPanicAndLogsNoRequest(t *testing.T) {
 	t.Parallel()
-	var log lines
+	var log transcript.Transcript
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), func(c *ServiceConfig) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	})

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 func TestOutageIsToldOnceForAllWorkersOfAVendor(t *testing.T) {
 	t.Parallel()
 	e := startExternal(t, nil)
-	log := &lines{}
+	log := &transcript.Transcript{}
 	cfg := externalConfig(t, e.ClientURL())
 	cfg.Logger = slog.New(slog.NewJSONHandler(log, nil))
 	timers := openBus(t, cfg).Timers()
@@ -43,7 +45,7 @@ func TestOutageIsToldOnceForAllWorkersOfAVendor(t *testing.T) {
 
 func TestWorkersTellOfAnOutageWhatIsNew(t *testing.T) {
 	t.Parallel()
-	log := &lines{}
+	log := &transcript.Transcript{}
 	w := dueWorker{timers: timers{bus: &Bus{log: slog.New(slog.NewTextHandler(log, nil))}}, vendor: "acme",
 		told: &dueTold{unworked: rate.Sometimes{Interval: dueTellEvery}}}
 	wants := func(when string, began, ended, unworked int) {

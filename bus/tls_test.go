@@ -17,6 +17,7 @@ import (
 	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/bus/tlsfiles/tlstest"
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // shown connects anew and returns the serial number of the certificate that the server shows.
@@ -40,7 +41,7 @@ func TestEmbeddedServerSpeaksTLSAloneAndTakesNewCertificates(t *testing.T) {
 	cfg := embeddedConfig(t.TempDir())
 	cfg.TLS = authority.Issue("server")
 	cfg.TLS.CA = ""
-	var told tlstest.Journal
+	var told transcript.Transcript
 	cfg.Logger = slog.New(slog.NewTextHandler(&told, nil))
 	b := openBus(t, cfg)
 	put(t, b.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`)})

@@ -17,6 +17,7 @@ import (
 	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/bus/tlsfiles/tlstest"
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // tlsServer starts an external server that shows a certificate and asks for one.
@@ -69,7 +70,7 @@ func TestReconnectToAnExternalServerUsesTheFilesOfThen(t *testing.T) {
 	})
 	cfg := externalConfig(t, e.ClientURL())
 	cfg.TLS = authority.Issue("esignd")
-	var told tlstest.Journal
+	var told transcript.Transcript
 	cfg.Logger = slog.New(slog.NewTextHandler(&told, nil))
 	b := openBus(t, cfg)
 	again := func(want string) {

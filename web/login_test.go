@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 const metricsToken = "0123456789abcdef0123456789abcdef"
 
 // openConsole is a Server whose console can be reached from elsewhere.
-func openConsole(t *testing.T, change ...func(*Config)) (*Server, *syncBuffer, string) {
+func openConsole(t *testing.T, change ...func(*Config)) (*Server, *transcript.Transcript, string) {
 	t.Helper()
 	cfg := Config{
 		Admin: "0.0.0.0:0", Manager: shelf(exampleGrants(3)),

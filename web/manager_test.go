@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // vendor is an adapter whose vendor grants everything; its consent page is at an address that nobody opens.
@@ -51,7 +52,7 @@ func (vendor) Revoke(context.Context, core.RevocationRequest) error { return err
 const returnTo = "https://app.example/connected"
 
 // whole is a Server over a Manager, both as in the daemon but for the store.
-func whole(t *testing.T) (*core.Manager, *Server, *syncBuffer) {
+func whole(t *testing.T) (*core.Manager, *Server, *transcript.Transcript) {
 	t.Helper()
 	s, log := newServer(t, Config{Manager: scripted{}, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"})
 	if err := s.Start(t.Context()); err != nil {

@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/core"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
-func startServer(t *testing.T, cfg Config) (*Server, *syncBuffer) {
+func startServer(t *testing.T, cfg Config) (*Server, *transcript.Transcript) {
 	t.Helper()
 	s, log := newServer(t, cfg)
 	if err := s.Start(t.Context()); err != nil {

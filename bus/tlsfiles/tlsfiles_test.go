@@ -18,13 +18,14 @@ import (
 
 	"github.com/esignd/esignd/bus/tlsfiles"
 	"github.com/esignd/esignd/bus/tlsfiles/tlstest"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t *testing.T, files tlsfiles.Files, every time.Duration) (*tlsfiles.Source, *tlstest.Journal) {
+func open(t *testing.T, files tlsfiles.Files, every time.Duration) (*tlsfiles.Source, *transcript.Transcript) {
 	t.Helper()
-	log := &tlstest.Journal{}
+	log := &transcript.Transcript{}
 	s, err := tlsfiles.Open(tlsfiles.Config{Files: files, Setting: "x.tls", Every: every, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +107,7 @@ func TestFilesThatWillNotDoAreToldWithTheirSetting(t *testing.T) {
 			if _, err := tlsfiles.Check("x.tls", f); err == nil || !containsAll(err.Error(), c.want) {
 				t.Errorf("Check: %v, want %q", err, c.want)
 			}
-			var log tlstest.Journal
+			var log transcript.Transcript
 			s, err := tlsfiles.Open(tlsfiles.Config{Files: f, Setting: "x.tls", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			if err == nil {
 				defer s.Close()

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"github.com/esignd/esignd/plugins/internal/hostile"
 	"github.com/esignd/esignd/plugins/internal/wire"
 	"github.com/esignd/esignd/plugins/sdk"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // TestMain makes the test binary a plugin where it is started under a plugin's name: what kind, the vendor says.
@@ -322,22 +322,7 @@ func haveProc() bool {
 }
 
 // logBuffer keeps what is logged.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
+type logBuffer struct{ transcript.Transcript }
 
 func (b *logBuffer) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))

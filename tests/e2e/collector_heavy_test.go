@@ -25,6 +25,7 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/transcript"
 	"github.com/esignd/esignd/tests/witness"
 )
 
@@ -46,7 +47,7 @@ func startCollector(t testing.TB) *collector {
 		}
 	}
 	c := &collector{t: t, address: system.FreeAddress(t), folder: t.TempDir()}
-	output := &system.Output{}
+	output := &transcript.Transcript{}
 	cmd := exec.Command(path, "--config", "file:"+filepath.Join("..", "otelcol", "collector.yaml"))
 	cmd.Env = append(os.Environ(), "OTLP="+c.address, "OUT="+c.folder)
 	cmd.Stdout, cmd.Stderr = output, output

@@ -13,12 +13,13 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // sample is a program of examples/ at work.
 type sample struct {
 	t      testing.TB
-	output *system.Output
+	output *transcript.Transcript
 	read   int // bytes of output that were looked at
 }
 
@@ -60,7 +61,7 @@ func TestExamplesInOtherLanguages(t *testing.T) {
 func dev(t testing.TB) string {
 	t.Helper()
 	nats := system.FreeAddress(t)
-	out := &system.Output{}
+	out := &transcript.Transcript{}
 	cmd := exec.Command(binaries.Path("esignd"), "dev", "--data-dir", t.TempDir(), "--nats", nats, "--http", system.FreeAddress(t), "--admin", system.FreeAddress(t))
 	cmd.Stdout, cmd.Stderr = out, out
 	start(t, cmd, syscall.SIGINT)
@@ -84,7 +85,7 @@ func start(t testing.TB, cmd *exec.Cmd, end syscall.Signal) {
 // run starts a service of examples/.
 func run(t testing.TB, dir, server, name string, args ...string) *sample {
 	t.Helper()
-	s := &sample{t: t, output: &system.Output{}}
+	s := &sample{t: t, output: &transcript.Transcript{}}
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, s.output, s.output
 	path := filepath.Dir(system.NATSCommand(t)) + string(filepath.ListSeparator) + os.Getenv("PATH")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // TestStockNATSCommand uses esignd as an operator would who has nothing but the nats command.
@@ -38,7 +39,7 @@ func TestStockNATSCommand(t *testing.T) {
 		return string(out)
 	}
 
-	heard := &system.Output{}
+	heard := &transcript.Transcript{}
 	sub := command("sub", "--raw", "esign.event.>")
 	sub.Stdout, sub.Stderr = heard, heard
 	if err := sub.Start(); err != nil {

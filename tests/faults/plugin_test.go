@@ -10,13 +10,13 @@ import (
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
-	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // plugin is a vendor's adapter in a process of its own, with what that process and its host have written.
 type plugin struct {
 	*host.Plugin
-	logs *system.Output
+	logs *transcript.Transcript
 	seen secrets // of all that use the process
 }
 
@@ -24,7 +24,7 @@ type plugin struct {
 // spans to standard error, so that they are searched with the rest.
 func startPlugin(t *testing.T, v vendor) *plugin {
 	t.Helper()
-	p := &plugin{logs: &system.Output{}, seen: newSecrets()}
+	p := &plugin{logs: &transcript.Transcript{}, seen: newSecrets()}
 	var err error
 	p.Plugin, err = host.New(host.Config{
 		Path: filepath.Join(binaries, host.FileName(v.name)), Vendor: v.name, Logger: debugLog(p.logs),
@@ -52,7 +52,7 @@ func startPlugin(t *testing.T, v vendor) *plugin {
 	return p
 }
 
-func debugLog(o *system.Output) *slog.Logger {
+func debugLog(o *transcript.Transcript) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(o, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 

@@ -16,7 +16,7 @@ import (
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/sdk/plugintest/faultproxy"
-	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 const (
@@ -37,7 +37,7 @@ type world struct {
 	calls   *recorder
 	manager *core.Manager
 	seen    secrets
-	logs    *system.Output
+	logs    *transcript.Transcript
 	spans   *tracetest.InMemoryExporter
 	events  *events
 
@@ -51,7 +51,7 @@ func newWorld(t *testing.T, p *plugin, v vendor, f faultproxy.Fault, mine *turn)
 	t.Helper()
 	w := &world{
 		t: t, vendor: v, fault: f, plugin: p, turn: mine,
-		seen: newSecrets(), logs: &system.Output{}, spans: tracetest.NewInMemoryExporter(), events: &events{},
+		seen: newSecrets(), logs: &transcript.Transcript{}, spans: tracetest.NewInMemoryExporter(), events: &events{},
 	}
 	w.box = startSandbox(t, v, w.seen.Watch)
 	var err error

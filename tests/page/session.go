@@ -83,7 +83,7 @@ func (s *Session) Do(b Block) (did string, err error) {
 // Output is what the last block printed that was typed.
 func (s *Session) Output() string {
 	if s.last != nil && s.last.Stays {
-		return s.terminal.written()
+		return s.terminal.output.String()
 	}
 	return s.output
 }
@@ -115,7 +115,7 @@ func (s *Session) write(b Block) error {
 func (s *Session) Logs() string {
 	var all strings.Builder
 	if s.terminal != nil {
-		fmt.Fprintf(&all, "the last terminal:\n%s\n", s.terminal.written())
+		fmt.Fprintf(&all, "the last terminal:\n%s\n", s.terminal.output.String())
 	}
 	found, _ := filepath.Glob(filepath.Join(s.folder, "*", "*.log")) // the pattern is in order
 	for _, path := range found {

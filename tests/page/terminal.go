@@ -1,19 +1,18 @@
 package page
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // terminal has one script in it that stays, until the test's end interrupts it.
 type terminal struct {
-	mu     sync.Mutex // guards output
-	output bytes.Buffer
+	output transcript.Transcript
 	ended  chan struct{}
 }
 
@@ -21,7 +20,7 @@ type terminal struct {
 func (s *Session) open(script string) (*terminal, error) {
 	term := &terminal{ended: make(chan struct{})}
 	cmd := exec.Command("bash", "--noprofile", "--norc", "-euo", "pipefail", "-c", s.here(script))
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.folder, term, term
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.folder, &term.output, &term.output
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, s.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -44,33 +43,20 @@ func (s *Session) open(script string) (*terminal, error) {
 	return term, nil
 }
 
-// Write implements io.Writer.
-func (t *terminal) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.output.Write(p)
-}
-
-func (t *terminal) written() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.output.String()
-}
-
 // await waits until the output is as wanted.
 func (t *terminal) await(wanted func(output string) bool) error {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	late := time.After(time.Minute)
-	for ended := false; !wanted(t.written()); {
+	for ended := false; !wanted(t.output.String()); {
 		if ended {
-			return fmt.Errorf("it ended, after it printed:\n%s", t.written())
+			return fmt.Errorf("it ended, after it printed:\n%s", t.output.String())
 		}
 		select {
 		case <-t.ended:
 			ended = true
 		case <-late:
-			return fmt.Errorf("within a minute it does not print what the page shows, but:\n%s", t.written())
+			return fmt.Errorf("within a minute it does not print what the page shows, but:\n%s", t.output.String())
 		case <-look.C:
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // Daemon is an esignd process with a configuration, a data_dir and ports that stay the same over restarts. It is for the
@@ -64,7 +65,7 @@ func NewDaemon(t testing.TB, o Options) *Daemon {
 	t.Helper()
 	dir := t.TempDir()
 	d := &Daemon{
-		program: program{t: t, name: "esignd", output: &Output{}}, Binaries: o.Binaries, Program: "esignd",
+		program: program{t: t, name: "esignd", output: &transcript.Transcript{}}, Binaries: o.Binaries, Program: "esignd",
 		Config: filepath.Join(dir, "esignd.yaml"), DataDir: filepath.Join(dir, "data"), Public: FreeAddress(t), Admin: FreeAddress(t),
 	}
 	if o.DataDir != "" {
@@ -190,7 +191,7 @@ func (d *Daemon) Ready() bool {
 var Plain = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // Output returns what the daemon's processes wrote.
-func (d *Daemon) Output() *Output { return d.output }
+func (d *Daemon) Output() *transcript.Transcript { return d.output }
 
 // Plugins returns the processes of the daemon's plugins by vendor.
 func (d *Daemon) Plugins() map[string]int {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 const natsServer = "nats-server"
@@ -76,7 +78,7 @@ func URLs(servers []*NATSServer) string {
 func newNATS(t testing.TB, b Binaries, name string) *NATSServer {
 	dir := t.TempDir()
 	s := &NATSServer{
-		program: program{t: t, name: natsServer + " " + name, output: &Output{}}, Binaries: b, Name: name,
+		program: program{t: t, name: natsServer + " " + name, output: &transcript.Transcript{}}, Binaries: b, Name: name,
 		Config: filepath.Join(dir, "nats.conf"), StoreDir: filepath.Join(dir, "store"), Address: FreeAddress(t), Monitor: FreeAddress(t),
 	}
 	t.Cleanup(func() {

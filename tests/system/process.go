@@ -14,44 +14,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/esignd/esignd/tests/transcript"
 )
-
-// Output collects what processes write.
-type Output struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (o *Output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-// String returns all that was written.
-func (o *Output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
-// Tail returns the last n bytes of what was written.
-func (o *Output) Tail(n int) string {
-	s := o.String()
-	return s[max(0, len(s)-n):]
-}
 
 // program is a process that can be started again and again. All but output belongs to the test's goroutine.
 type program struct {
 	t      testing.TB
 	name   string
-	output *Output // of every process that it was
+	output *transcript.Transcript // of every process that it was
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process of cmd was waited for

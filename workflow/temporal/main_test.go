@@ -24,6 +24,7 @@ import (
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/plugins/consent"
 	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 // lifetime is how long an access token of the sandbox vendors lives.
@@ -34,7 +35,7 @@ var world struct {
 	dir                  string // of the binaries
 	temporal, namespace  string
 	nats                 string
-	daemonOutput, output system.Output
+	daemonOutput, output transcript.Transcript
 }
 
 func TestMain(m *testing.M) {

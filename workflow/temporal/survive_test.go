@@ -15,6 +15,7 @@ import (
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/tests/system"
+	"github.com/esignd/esignd/tests/transcript"
 	"github.com/esignd/esignd/tests/witness"
 	esignd "github.com/esignd/esignd/workflow/temporal"
 	"github.com/esignd/esignd/workflow/temporal/example"
@@ -24,7 +25,7 @@ import (
 type exampleWorker struct {
 	t      testing.TB
 	cmd    *exec.Cmd
-	output system.Output
+	output transcript.Transcript
 }
 
 func startWorker(t testing.TB) *exampleWorker {
