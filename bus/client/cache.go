@@ -154,11 +154,11 @@ func (k *cache) listen(ctx context.Context) error {
 	return nil
 }
 
-// take returns a token that is kept and lives for minTTL, and the id of the grant, empty where sel is not one selector.
-func (k *cache) take(sel Selector, minTTL time.Duration) (t Token, grant string, ok bool) {
+// take returns a token that is kept and lives for minTTL, and for how long, or the id of the grant, empty where sel is
+// not one selector.
+func (k *cache) take(sel Selector, minTTL time.Duration) (kept *keptToken, left time.Duration, grant string) {
 	by := account{sel.Client, sel.Account}
 	var s *slot
-	var kept *keptToken
 	k.mu.RLock()
 	if sel.Grant == "" {
 		s = k.named[by]
@@ -171,17 +171,15 @@ func (k *cache) take(sel Selector, minTTL time.Duration) (t Token, grant string,
 	k.mu.RUnlock()
 	switch {
 	case s == nil:
-		return Token{}, k.open(sel), false
+		return nil, 0, k.open(sel)
 	case kept == nil:
-		return Token{}, s.grant, false
+		return nil, 0, s.grant
 	}
 	left, age := kept.left()
 	if age > keptFor || left < minTTL {
-		return Token{}, s.grant, false
+		return nil, 0, s.grant
 	}
-	t = kept.token
-	t.ExpiresIn = left.Truncate(time.Second)
-	return t, s.grant, true
+	return kept, left, ""
 }
 
 // open makes a slot for the grant that sel names, where there is none, and returns the grant's id.

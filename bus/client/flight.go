@@ -29,9 +29,11 @@ type flight struct {
 }
 
 // Token returns a token that is kept, or asks.
-func (k *cache) token(ctx context.Context, c *Client, sel Selector, o tokenOptions) (Token, error) {
-	t, grant, ok := k.take(sel, o.least())
-	if ok {
+func (k *cache) token(ctx context.Context, c *Client, sel Selector, o tokenOptions) (t Token, err error) {
+	kept, left, grant := k.take(sel, o.least())
+	if kept != nil {
+		t = kept.token
+		t.ExpiresIn = left.Truncate(time.Second)
 		return t, nil
 	}
 	if grant == "" {

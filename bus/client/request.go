@@ -67,31 +67,33 @@ func (c *Client) send(ctx context.Context, m *nats.Msg, again bool) (*nats.Msg, 
 func (c *Client) try(ctx context.Context, m *nats.Msg, mayEnd bool) (*nats.Msg, error) {
 	reconnects, before := c.conn.Stats().Reconnects, c.conn.LastError()
 	attempt, end := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
+	attended := make(chan struct{})
+	// Most answers come before the first look, and cost no goroutine.
+	late := time.AfterFunc(attendEvery, func() {
+		defer close(attended)
 		tick := time.NewTicker(attendEvery)
 		defer tick.Stop()
-		for {
+		for attempt.Err() == nil {
+			if err := c.conn.LastError(); forbids(err, m.Subject) && !errors.Is(err, before) {
+				end(core.Errorf(AccessDenied, "NATS does not let this service ask on %s: %w", m.Subject, err))
+			}
+			if mayEnd && c.conn.Stats().Reconnects != reconnects {
+				end(errLost)
+			}
 			select {
 			case <-attempt.Done():
-				return
 			case <-tick.C:
-				if err := c.conn.LastError(); forbids(err, m.Subject) && !errors.Is(err, before) {
-					end(core.Errorf(AccessDenied, "NATS does not let this service ask on %s: %w", m.Subject, err))
-				}
-				if mayEnd && c.conn.Stats().Reconnects != reconnects {
-					end(errLost)
-				}
 			}
 		}
-	}()
+	})
 	answer, err := c.conn.RequestMsgWithContext(attempt, m)
 	if cause := context.Cause(attempt); err != nil && cause != nil && ctx.Err() == nil {
 		err = cause
 	}
 	end(nil)
-	<-watched
+	if !late.Stop() {
+		<-attended
+	}
 	return answer, err
 }
 
