@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"github.com/esignd/esignd/bus"
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
@@ -114,38 +113,30 @@ func TestCachedSaysWhereEventsAreNotHeard(t *testing.T) {
 // What another service does reaches the cache by the real events, whatever NATS lets a service do.
 func TestCacheHearsOfWhatOthersDo(t *testing.T) {
 	t.Parallel()
-	caller, opts := listed(t, "billing", wire.Caller)
-	for name, as := range map[string]struct {
-		auth bus.Auth
-		opts []nats.Option
-	}{"auth none": {auth: bus.Auth{None: true}}, "auth services": {bus.Auth{Callers: []bus.Caller{caller}}, opts}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := startEsignd(t, func(e *esignd) { e.auth = as.auth })
-			c, _ := cached(t, e.client(t, as.opts...))
-			e.connect(t, "alice", "r1")
-			ctx := testContext(t)
-			token := func() client.Token {
-				tok, err := c.Token(ctx, alice)
-				for errors.Is(err, client.TemporarilyUnavailable) { // the store is slow on a machine that is busy
-					tok, err = c.Token(ctx, alice)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				return tok
+	underEachAuth(t, func(t *testing.T, e *esignd, opts []nats.Option) {
+		c, _ := cached(t, e.client(t, opts...))
+		e.connect(t, "alice", "r1")
+		ctx := testContext(t)
+		token := func() client.Token {
+			tok, err := c.Token(ctx, alice)
+			for errors.Is(err, client.TemporarilyUnavailable) { // the store is slow on a machine that is busy
+				tok, err = c.Token(ctx, alice)
 			}
-			first := token()
-			until(t, "it is kept", func() bool { token(); n, _ := c.Kept(); return n == 1 })
-			e.connect(t, "alice", "r2")
-			until(t, "the new one is handed out", func() bool { return token().Generation == first.Generation+1 })
-			if _, err := e.manager.Revoke(ctx, core.Selector{Tenant: "default", Client: "main", Account: "alice"}, ""); err != nil {
+			if err != nil {
 				t.Fatal(err)
 			}
-			until(t, "none is handed out", func() bool { _, err := c.Token(ctx, alice); return errors.Is(err, client.ReauthorizationRequired) })
-			if _, err := c.Token(ctx, alice); err == nil {
-				t.Error("one is handed out again")
-			}
-		})
-	}
+			return tok
+		}
+		first := token()
+		until(t, "it is kept", func() bool { token(); n, _ := c.Kept(); return n == 1 })
+		e.connect(t, "alice", "r2")
+		until(t, "the new one is handed out", func() bool { return token().Generation == first.Generation+1 })
+		if _, err := e.manager.Revoke(ctx, core.Selector{Tenant: "default", Client: "main", Account: "alice"}, ""); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "none is handed out", func() bool { _, err := c.Token(ctx, alice); return errors.Is(err, client.ReauthorizationRequired) })
+		if _, err := c.Token(ctx, alice); err == nil {
+			t.Error("one is handed out again")
+		}
+	})
 }

@@ -80,16 +80,18 @@ func TestErrorsTellWhatToDo(t *testing.T) {
 			if !errors.As(err, &answer) || !tc.check(answer) {
 				t.Errorf("got %+v", answer)
 			}
-			for _, want := range tc.is {
-				if !errors.Is(err, want) {
-					t.Errorf("%v is not %v", err, want)
-				}
-			}
-			for _, other := range tc.isNot {
-				if errors.Is(err, other) {
-					t.Errorf("%v is %v", err, other)
-				}
-			}
+			wantIs(t, err, true, tc.is)
+			wantIs(t, err, false, tc.isNot)
 		})
+	}
+}
+
+// wantIs checks that err is each of the others, or is none of them.
+func wantIs(t *testing.T, err error, want bool, others []error) {
+	t.Helper()
+	for _, other := range others {
+		if is := errors.Is(err, other); is != want {
+			t.Errorf("%v is %v: %v, want %v", err, other, is, want)
+		}
 	}
 }

@@ -145,6 +145,21 @@ func listed(t *testing.T, name string, role wire.Role) (bus.Caller, []nats.Optio
 	return bus.Caller{Name: name, Tenant: "default", Role: role, NKeys: []string{proof.NKey}}, proof.Options()
 }
 
+// underEachAuth runs a test where every program may ask, and where a listed caller asks.
+func underEachAuth(t *testing.T, test func(t *testing.T, e *esignd, opts []nats.Option)) {
+	t.Helper()
+	caller, opts := listed(t, "billing", wire.Caller)
+	for name, as := range map[string]struct {
+		auth bus.Auth
+		opts []nats.Option
+	}{"auth none": {auth: bus.Auth{None: true}}, "auth services": {bus.Auth{Callers: []bus.Caller{caller}}, opts}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, startEsignd(t, func(e *esignd) { e.auth = as.auth }), as.opts)
+		})
+	}
+}
+
 // connect brings the consent of an account, as its owner does.
 func (e *esignd) connect(t *testing.T, account, refreshToken string) core.GrantInfo {
 	t.Helper()

@@ -130,34 +130,26 @@ func TestWaitReadyReturnsAtOnceWhatWaitingDoesNotChange(t *testing.T) {
 // Under nats.auth services a role may hear its tenant's events and make no consumer.
 func TestWaitReadyIsWokenByTheEvent(t *testing.T) {
 	t.Parallel()
-	caller, opts := listed(t, "billing", wire.Caller)
-	for name, as := range map[string]struct {
-		auth bus.Auth
-		opts []nats.Option
-	}{"auth none": {auth: bus.Auth{None: true}}, "auth services": {bus.Auth{Callers: []bus.Caller{caller}}, opts}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := startEsignd(t, func(e *esignd) { e.auth = as.auth })
-			c := e.client(t, as.opts...)
-			g := e.connect(t, "alice", "r1")
-			e.kill(t, g)
-			waits := []ready{startReady(t, c, alice, never), startReady(t, c, client.Selector{Grant: g.Grant}, never)}
-			until(t, "both have their first answer", func() bool { return e.asked(t, wire.GrantGet) == len(waits) })
-			other := e.connect(t, "bob", "r2") // wakes nobody
-			if _, err := c.Token(testContext(t), client.Selector{Grant: other.Grant}); err != nil {
-				t.Fatal(err)
+	underEachAuth(t, func(t *testing.T, e *esignd, opts []nats.Option) {
+		c := e.client(t, opts...)
+		g := e.connect(t, "alice", "r1")
+		e.kill(t, g)
+		waits := []ready{startReady(t, c, alice, never), startReady(t, c, client.Selector{Grant: g.Grant}, never)}
+		until(t, "both have their first answer", func() bool { return e.asked(t, wire.GrantGet) == len(waits) })
+		other := e.connect(t, "bob", "r2") // wakes nobody
+		if _, err := c.Token(testContext(t), client.Selector{Grant: other.Grant}); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range waits {
+			w.parked(t)
+		}
+		e.connect(t, "alice", "r3")
+		for _, w := range waits {
+			if err := w.end(t); err != nil {
+				t.Error(err)
 			}
-			for _, w := range waits {
-				w.parked(t)
-			}
-			e.connect(t, "alice", "r3")
-			for _, w := range waits {
-				if err := w.end(t); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 func TestWaitReadyEndsWithTheGrant(t *testing.T) {
