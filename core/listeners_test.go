@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/esignd/esignd/core"
 )
@@ -59,21 +60,25 @@ func TestWatchThatDoesNotKeepUpIsToldSo(t *testing.T) {
 			return nil
 		})
 	}()
-	const room = 4096
-	for i := 0; i < room+2; {
+	publish := func(i int) {
 		_, err := w.m.Import(t.Context(), core.ImportRequest{Tenant: tenant, Client: main, Account: "alice@example.com", Replace: true,
 			RefreshToken: core.NewSecret(fmt.Sprint("refresh ", i)), AccessToken: core.NewSecret(fmt.Sprint("access ", i))})
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	const room = 4096
+	n := 0
+	for listening := false; !listening; n++ { // another each time: the same import again publishes nothing
+		publish(n)
 		select {
 		case <-entered:
-			i = 1
-		default:
-			if i > 0 {
-				i++
-			}
+			listening = true
+		case <-time.After(time.Millisecond):
 		}
+	}
+	for i := range room + 1 {
+		publish(n + i)
 	}
 	close(free)
 	if err := <-ended; !errors.Is(err, core.ErrBehind) || heard < room+1 {
