@@ -176,12 +176,18 @@ func (o tokenOptions) least() time.Duration {
 }
 
 // Token returns a live access token.
-func (c *Client) Token(ctx context.Context, sel Selector, opts ...TokenOption) (Token, error) {
+func (c *Client) Token(ctx context.Context, sel Selector, opts ...TokenOption) (t Token, err error) {
 	o := optionsOf(opts)
-	if c.cache != nil {
-		return c.cache.token(ctx, c, sel, o)
+	if c.cache == nil {
+		return c.token(ctx, wire.TokenGet, o.request(sel))
 	}
-	return c.token(ctx, wire.TokenGet, o.request(sel))
+	kept, left, grant := c.cache.take(sel, o.least())
+	if kept == nil {
+		return c.cache.ask(ctx, c, sel, o, grant)
+	}
+	t = kept.token // the only copy of it, which is much of what all this costs
+	t.ExpiresIn = left.Truncate(time.Second)
+	return t, nil
 }
 
 // Refresh returns a token that was refreshed now, or, where another has asked for the same within a second, the token

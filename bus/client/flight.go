@@ -28,14 +28,8 @@ type flight struct {
 	abandoned bool // whose request it was did not wait for the answer
 }
 
-// Token returns a token that is kept, or asks.
-func (k *cache) token(ctx context.Context, c *Client, sel Selector, o tokenOptions) (t Token, err error) {
-	kept, left, grant := k.take(sel, o.least())
-	if kept != nil {
-		t = kept.token
-		t.ExpiresIn = left.Truncate(time.Second)
-		return t, nil
-	}
+// ask asks for a token of the grant, which take named, or waits for one that another asks for.
+func (k *cache) ask(ctx context.Context, c *Client, sel Selector, o tokenOptions, grant string) (Token, error) {
 	if grant == "" {
 		return c.token(ctx, wire.TokenGet, o.request(sel)) // the daemon says what is wrong with it
 	}
