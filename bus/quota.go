@@ -46,10 +46,13 @@ type quotas struct {
 	body   []byte
 
 	mu    sync.Mutex // guards what follows
-	known map[string]*quotaUse
+	known map[quotaCaller]*quotaUse
 	rest  *quotaUse // of those for whom there is no place in known
 	swept time.Time
 }
+
+// quotaCaller tells callers apart: an account of NATS, or a tenant where there is none.
+type quotaCaller struct{ account, tenant string }
 
 // quotaUse is what one caller uses.
 type quotaUse struct {
@@ -63,7 +66,7 @@ func newQuotas(q Quota) *quotas {
 	if q == (Quota{}) {
 		return nil
 	}
-	qs := &quotas{quota: q, known: map[string]*quotaUse{}, header: nats.Header{}}
+	qs := &quotas{quota: q, known: map[quotaCaller]*quotaUse{}, header: nats.Header{}}
 	headers, body := wire.EncodeError(errQuota())
 	for name, value := range headers {
 		qs.header.Set(name, value)
@@ -85,9 +88,9 @@ func (q *quotas) of(id Identity) *quotaUse {
 	if q == nil {
 		return nil
 	}
-	key := "tenant " + id.Tenant
-	if id.Account != "" {
-		key = "account " + id.Account
+	key := quotaCaller{account: id.Account}
+	if id.Account == "" {
+		key.tenant = id.Tenant
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -174,7 +174,7 @@ func TestCallersThatAreToldApartAreBounded(t *testing.T) {
 		t.Error("the concurrency of a caller is not bounded")
 	}
 	eventually(t, "there is a place when others are idle", func() bool { return of(maxQuotaCallers) != q.rest })
-	if q.known["tenant 5"] == nil {
+	if q.known[quotaCaller{tenant: "5"}] == nil {
 		t.Error("a caller whose request is being worked on was forgotten")
 	}
 	of(5).leave(1)

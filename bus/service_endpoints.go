@@ -15,9 +15,10 @@ type endpoint struct {
 	name     wire.Endpoint
 	template string // of its subjects, for spans
 	// quick answers without I/O and without waiting, where it can, and appends the answer to b. nil: it never can.
-	quick func(ctx context.Context, b []byte, tenant string, data []byte) ([]byte, core.Token, bool)
-	// space is for the answers of quick; used by take alone.
+	quick func(ctx context.Context, b []byte, tenant string, data []byte) (answer []byte, token *core.Token, ok bool)
+	// space is for the answers of quick, and plain for the request that is answered so; used by take alone.
 	space []byte
+	plain request
 	// read decodes a request of a tenant, and returns what answers it and what it names.
 	read     func(tenant string, data []byte) (job, wire.Selector, error)
 	count    counters

@@ -29,6 +29,7 @@ type quickTokens struct {
 	manager *core.Manager
 	asks    map[string]*prior // by tenant and request
 	key     []byte            // space to make a key of asks
+	token   core.Token        // the last that was handed out
 	strange uint64            // how many requests were not remembered
 }
 
@@ -43,34 +44,33 @@ func newQuickTokens(m *core.Manager) *quickTokens {
 	return &quickTokens{manager: m, asks: map[string]*prior{}}
 }
 
-// answer appends the answer to b where it can be given from memory.
-func (q *quickTokens) answer(ctx context.Context, b []byte, tenant string, data []byte) ([]byte, core.Token, bool) {
+// answer appends the answer to b where it can be given from memory. The token is what is in it, until the next answer.
+func (q *quickTokens) answer(ctx context.Context, b []byte, tenant string, data []byte) (answer []byte, token *core.Token, ok bool) {
 	q.key = append(append(append(q.key[:0], tenant...), 0), data...)
 	known := q.asks[string(q.key)]
 	a := known
 	if a == nil {
 		r, ok := wire.QuickTokenGet(data)
 		if !ok {
-			return b, core.Token{}, false
+			return b, nil, false
 		}
 		a = &prior{selector: byGrant(r.Core(tenant)), minTTL: r.Duration()}
 	}
-	t, ok := q.manager.CachedToken(ctx, a.selector, a.minTTL)
-	if !ok {
+	if q.token, ok = q.manager.CachedToken(ctx, a.selector, a.minTTL); !ok {
 		delete(q.asks, string(q.key))
-		return b, t, false
+		return b, nil, false
 	}
 	if known == nil && !q.room(len(data)) {
-		return wire.AppendToken(b, t), t, true
+		return wire.AppendToken(b, &q.token), &q.token, true
 	}
-	b = a.text.AppendTo(b, t)
+	b = a.text.AppendTo(b, &q.token)
 	switch {
 	case a.text.Size() > rememberedAnswer:
 		delete(q.asks, string(q.key))
 	case known == nil:
 		q.asks[string(q.key)] = a
 	}
-	return b, t, true
+	return b, &q.token, true
 }
 
 // byGrant names a grant by its id, which takes long to make.
@@ -101,7 +101,8 @@ func (q *quickTokens) room(size int) bool {
 
 // takeQuickly answers a request from memory, with no span, and reports whether it did.
 func (s *Service) takeQuickly(conn *nats.Conn, e *endpoint, tenant string, m micro.Request, began time.Time) (done bool) {
-	r := request{
+	r := &e.plain
+	*r = request{
 		service: s, conn: conn, endpoint: e, tenant: tenant, reply: m.Reply(), asked: m.Headers(), span: trace.SpanFromContext(s.base), began: began,
 	}
 	defer func() {
@@ -116,14 +117,14 @@ func (s *Service) takeQuickly(conn *nats.Conn, e *endpoint, tenant string, m mic
 
 // quickly answers from memory and reports whether it did. kept says that the answer is still to be sent.
 func (r *request) quickly(ctx context.Context, data []byte) (done, kept bool) {
-	var t core.Token
+	var t *core.Token
 	if r.space, t, done = r.quick(ctx, r.space[:0], r.tenant, data); !done {
 		return false, false
 	}
 	r.count.cached.Add(1)
 	r.cached = true
 	if r.service.cfg.Audit != nil {
-		return true, r.handOut(ctx, t, bytes.Clone(r.space))
+		return true, r.handOut(ctx, *t, bytes.Clone(r.space))
 	}
 	r.send(ctx, nil, r.space) // nats.go copies it
 	return true, false

@@ -130,10 +130,23 @@ func isInbox(reply, tenant string) bool {
 	if !ok {
 		return false
 	}
-	for part := range strings.SplitSeq(rest, ".") {
-		if part == "" || part == "*" || part == ">" || strings.ContainsAny(part, " \t\r\n") {
+	return literal(rest)
+}
+
+// literal reports whether a subject is one to publish on: it has no empty token, no wildcard and no space.
+func literal(subject string) bool {
+	begin := 0
+	for i := range len(subject) + 1 {
+		if i < len(subject) && subject[i] != '.' {
+			if strings.IndexByte(" \t\r\n", subject[i]) >= 0 {
+				return false
+			}
+			continue
+		}
+		if token := subject[begin:i]; token == "" || token == "*" || token == ">" {
 			return false
 		}
+		begin = i + 1
 	}
 	return true
 }

@@ -124,7 +124,7 @@ func (q *quick) seconds() (n int64) {
 }
 
 // AppendToken appends what json.Marshal makes of TokenOf(t).
-func AppendToken(b []byte, t core.Token) []byte {
+func AppendToken(b []byte, t *core.Token) []byte {
 	return appendAfter(appendSeconds(appendBefore(b, t), t), t)
 }
 
@@ -137,12 +137,12 @@ type TokenText struct {
 }
 
 // AppendTo appends what AppendToken does. It writes the text anew where t is not the token that it keeps.
-func (x *TokenText) AppendTo(b []byte, t core.Token) []byte {
-	if len(x.text) == 0 || !sameText(x.of, t) {
+func (x *TokenText) AppendTo(b []byte, t *core.Token) []byte {
+	if len(x.text) == 0 || !sameText(&x.of, t) {
 		x.text = appendBefore(x.text[:0], t)
 		x.before = len(x.text)
 		x.text = appendAfter(x.text, t)
-		x.of = t
+		x.of = *t
 	}
 	b = appendSeconds(append(b, x.text[:x.before]...), t)
 	return append(b, x.text[x.before:]...)
@@ -152,13 +152,13 @@ func (x *TokenText) AppendTo(b []byte, t core.Token) []byte {
 func (x *TokenText) Size() int { return cap(x.text) }
 
 // sameText reports whether two tokens are written alike, but for the seconds.
-func sameText(a, b core.Token) bool {
+func sameText(a, b *core.Token) bool {
 	return a.Generation == b.Generation && a.Grant == b.Grant && a.Tenant == b.Tenant && a.Client == b.Client && a.Vendor == b.Vendor &&
 		a.Account == b.Account && a.AccessToken.Reveal() == b.AccessToken.Reveal() && a.TokenType == b.TokenType &&
 		a.ExpiresAt.Equal(b.ExpiresAt) && a.APIBaseURL == b.APIBaseURL && slices.Equal(a.Scope, b.Scope) && slices.Equal(a.Warnings, b.Warnings)
 }
 
-func appendBefore(b []byte, t core.Token) []byte {
+func appendBefore(b []byte, t *core.Token) []byte {
 	b = appendText(append(b, `{"grant":`...), t.Grant)
 	b = appendText(append(b, `,"tenant":`...), t.Tenant)
 	b = appendText(append(b, `,"client":`...), t.Client)
@@ -171,11 +171,11 @@ func appendBefore(b []byte, t core.Token) []byte {
 	return append(b, `","expires_in":`...)
 }
 
-func appendSeconds(b []byte, t core.Token) []byte {
+func appendSeconds(b []byte, t *core.Token) []byte {
 	return strconv.AppendInt(b, int64(t.ExpiresIn/time.Second), 10)
 }
 
-func appendAfter(b []byte, t core.Token) []byte {
+func appendAfter(b []byte, t *core.Token) []byte {
 	b = append(b, `,"scope":`...)
 	if len(t.Scope) == 1 {
 		b = appendText(b, t.Scope[0])

@@ -64,7 +64,7 @@ func TestTokensAreWrittenAsTheirMessages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := wire.AppendToken(nil, tok); string(got) != string(want) {
+		if got := wire.AppendToken(nil, &tok); string(got) != string(want) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	})
@@ -89,7 +89,7 @@ func TestTokenTextsAreOfTheTokenThatIsWritten(t *testing.T) {
 		change(&other)
 		var text wire.TokenText
 		for i, tok := range []core.Token{one, other, other, one} {
-			if got, want := string(text.AppendTo(nil, tok)), string(wire.AppendToken(nil, tok)); got != want {
+			if got, want := string(text.AppendTo(nil, &tok)), string(wire.AppendToken(nil, &tok)); got != want {
 				t.Errorf("another %s, %d: got\n%s\nwant\n%s", name, i, got, want)
 			}
 		}

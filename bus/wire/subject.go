@@ -74,11 +74,11 @@ func APISubject(prefix, tenant string, e Endpoint) string {
 // TenantOf returns the tenant of a subject that APISubject returned for this prefix and endpoint. It is invalid_request
 // where what stands in its place is not a valid token.
 func TenantOf(prefix string, e Endpoint, subject string) (string, error) {
-	tenant, ok := strings.CutPrefix(subject, prefix+".api.")
-	if ok {
-		tenant, ok = strings.CutSuffix(tenant, "."+string(e))
-	}
-	if !ok || !ValidToken(tenant) {
+	rest, begins := strings.CutPrefix(subject, prefix) // in pieces: every request comes by here, and joining them takes longer
+	rest, api := strings.CutPrefix(rest, ".api.")
+	rest, ends := strings.CutSuffix(rest, string(e))
+	tenant, whole := strings.CutSuffix(rest, ".")
+	if !begins || !api || !ends || !whole || !ValidToken(tenant) {
 		return "", core.FieldErrorf("tenant", "the subject's tenant is letters, digits, - and _")
 	}
 	return tenant, nil
