@@ -68,9 +68,10 @@ func openDataDir(path string) (*dataDir, error) {
 	return &dataDir{path: path, owner: owner, lock: lock}, nil
 }
 
-// close gives the lock back. The file stays: removing it would let two processes hold a lock of the same name.
+// close gives the lock back. The file stays: removing it would let two processes hold a lock of the same name. To close it
+// is not enough: a process that is being started from this one has it open too, until it runs its own program.
 func (d *dataDir) close() error {
-	if err := errors.Join(d.lock.Truncate(0), d.lock.Close()); err != nil {
+	if err := errors.Join(d.lock.Truncate(0), syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close()); err != nil {
 		return fmt.Errorf("unlock data_dir %s: %w", d.path, err)
 	}
 	return nil

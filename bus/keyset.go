@@ -188,7 +188,10 @@ func (f *keyFile) lock() (unlock func(), err error) {
 		return nil, errors.Join(fmt.Errorf("lock the keyset: %w", err), l.Close())
 	}
 	// The file stays: removing it would let two hold a lock of the same name.
-	return func() { _ = l.Close() }, nil
+	return func() {
+		_ = syscall.Flock(int(l.Fd()), syscall.LOCK_UN) // a process that is being started may have it open too
+		_ = l.Close()
+	}, nil
 }
 
 func (f *keyFile) warnClear() {

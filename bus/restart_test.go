@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,6 +190,30 @@ func TestDataDirIsFreeAfterCloseAndAfterAFailedStart(t *testing.T) {
 	}
 	closeBus(t, b)
 	openBus(t, embeddedConfig(dir))
+}
+
+// A process that is being started has all files of its parent open until it runs its own program.
+func TestDataDirIsFreeThoughItsLockIsOpenElsewhere(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	dir, err := openDataDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inherited, err := syscall.Dup(int(dir.lock.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(inherited) }()
+	if err := dir.close(); err != nil {
+		t.Fatal(err)
+	}
+	if dir, err = openDataDir(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestCloseEndsWhatStillWatchesAndWorks(t *testing.T) {
