@@ -39,7 +39,8 @@ type outputLog struct {
 
 	mu      sync.Mutex // guards what follows
 	limiter *rate.Limiter
-	dropped int
+	dropped int  // and not told yet
+	flood   bool // the last line was dropped
 	inPanic bool
 	last    string
 }
@@ -96,14 +97,18 @@ func (o *outputLog) stderrLine(line []byte, cut bool) {
 	o.plainLine("stderr", string(line))
 }
 
-// allow applies the limit to one line and tells of lines that it dropped before. The caller holds mu.
+// allow applies the limit to one line. It tells of the first that it drops, after which nothing more may come, and of the
+// others when it drops no more. The caller holds mu.
 func (o *outputLog) allow() bool {
-	if !o.limiter.Allow() {
+	allowed := o.limiter.Allow()
+	if !allowed {
 		o.dropped++
-		return false
 	}
-	o.reportDropped()
-	return true
+	if allowed || !o.flood {
+		o.reportDropped()
+	}
+	o.flood = !allowed
+	return allowed
 }
 
 // reportDropped says how many lines were dropped. The caller holds mu.
