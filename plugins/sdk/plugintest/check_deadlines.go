@@ -25,6 +25,10 @@ func checkDeadlines(ctx context.Context, b *bench, r *recorder) {
 	})
 }
 
+// tooLate reports whether a call is to be made again: a busy machine holds up a plugin that is as it should be, though
+// hardly twice.
+func (b *bench) tooLate(a attempt) bool { return a.died || a.took > b.cfg.Deadline+lateness }
+
 // late notes a call that took longer than it had.
 func (b *bench) late(r *recorder, what string, a attempt) {
 	switch {
@@ -38,6 +42,9 @@ func (b *bench) late(r *recorder, what string, a attempt) {
 func (b *bench) checkHangingRevoke(ctx context.Context, s *subject, r *recorder, set core.TokenResponse) {
 	const what = "Revoke, which hangs"
 	a, err := b.hangingRevoke(ctx, s, set)
+	if err == nil && b.tooLate(a) {
+		a, err = b.hangingRevoke(ctx, s, set)
+	}
 	if err != nil {
 		r.errorf("%s: %s", what, b.evidence.clean(err.Error()))
 	}
