@@ -135,21 +135,22 @@ func isInbox(reply, tenant string) bool {
 
 // literal reports whether a subject is one to publish on: it has no empty token, no wildcard and no space.
 func literal(subject string) bool {
-	begin := 0
-	for i := range len(subject) + 1 {
-		if i < len(subject) && subject[i] != '.' {
-			if strings.IndexByte(" \t\r\n", subject[i]) >= 0 {
+	begin := 0 // of a token
+	for i := range len(subject) {
+		switch subject[i] {
+		case ' ', '\t', '\r', '\n':
+			return false
+		case '.':
+			if !plainToken(subject[begin:i]) {
 				return false
 			}
-			continue
+			begin = i + 1
 		}
-		if token := subject[begin:i]; token == "" || token == "*" || token == ">" {
-			return false
-		}
-		begin = i + 1
 	}
-	return true
+	return plainToken(subject[begin:])
 }
+
+func plainToken(token string) bool { return token != "" && token != "*" && token != ">" }
 
 // sample decides whether the span of a request is to be recorded, and in what context it would begin.
 func (s *Service) sample(asked micro.Headers) (begin trace.SpanContext, recorded bool) {
