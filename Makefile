@@ -17,6 +17,9 @@ export PATH := $(tools)/bin:$(PATH)
 # The race detector needs a C compiler; where there is none, the tests run without it.
 RACE      ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 TESTFLAGS ?= -timeout 20m
+# Vets what it tests, and packages without tests. Tests wait more often than they work: more of them go at once than there
+# are processors.
+gotest    := go test $(RACE) -vet=all -p $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 
 FUZZTIME  ?= 60s
 MODEL_CHECKS ?= 5000
@@ -45,31 +48,27 @@ run: build ## Run the whole system on this machine, with demo accounts at sandbo
 
 .PHONY: test
 test: build ## Vet, and run the tests under the race detector
-	go vet ./...
-	go test $(RACE) $(TESTFLAGS) ./...
+	$(gotest) $(TESTFLAGS) ./...
 
 .PHONY: test-all
 test-all: test test-heavy ## Run the long tests too
 
 .PHONY: test-heavy
 test-heavy: build collector promtool temporal-server
-	go vet -tags heavy ./...
 	files=$$(grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build .*\bheavy\b' .)
 	# Where there is a file for !heavy, tests do more with the tag. Elsewhere those with the tag will do: make test has run the others.
 	both=$$(grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build !heavy' . | xargs -n 1 dirname | sort -u)
 	packages=$$(xargs -n 1 dirname <<< "$$files" | sort -u | grep -vxF "$$both")
 	tests=$$(xargs sed -nE 's/^func ((Test|Example)[A-Z][A-Za-z0-9_]*)\(.*/\1/p' <<< "$$files" | sort -u | paste -sd '|')
-	go test $(RACE) $(TESTFLAGS) -tags heavy -run "^($$tests)\$$" $$packages
-	go test $(RACE) $(TESTFLAGS) -tags heavy $$both
+	go test $(RACE) -vet=all $(TESTFLAGS) -tags heavy -run "^($$tests)\$$" $$packages
+	go test $(RACE) -vet=all $(TESTFLAGS) -tags heavy $$both
 	for module in $(modules); do
-		go -C $$module vet ./...
-		go -C $$module test $(RACE) $(TESTFLAGS) ./...
+		go -C $$module test $(RACE) -vet=all $(TESTFLAGS) ./...
 	done
 
 .PHONY: temporal
 temporal: temporal-server ## Run the tests of the Temporal plugin, and its example, against a Temporal server
-	go -C workflow/temporal vet ./...
-	go -C workflow/temporal test $(RACE) $(TESTFLAGS) ./...
+	go -C workflow/temporal test $(RACE) -vet=all $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz each decoder of foreign input for FUZZTIME, 60 seconds
