@@ -61,6 +61,9 @@ const (
 	// putOffEach is how many timers a second may put off what waits in the line. There are as many of them as grants, all at
 	// once; the walk has no need of them, and callers have of the processor.
 	putOffEach = 500.0
+	// walkLead is how long after its turn a grant's timer is due where the walk comes to it. The claim then takes the timer's
+	// place, and nobody works it.
+	walkLead = 2 * time.Second
 	// probeLead is how long the first in the line has for a suspended client's probe before the next may make it.
 	probeLead = 2 * time.Second
 )
@@ -78,6 +81,7 @@ type lineup struct {
 	taken  time.Time // when line was found, zero before the first look; guarded by mu
 	line   []waiter  // those that wait, in their order; not changed once it is here; guarded by mu
 	walked int       // how many of them this replica has come to; guarded by mu
+	open   bool      // nothing was shut when line was found; guarded by mu
 	redraw bool      // the next who asks draws a line; guarded by mu
 	pace   float64   // of its ramp; guarded by mu
 	paced  time.Time // when the first turn was when pace was found; guarded by mu
@@ -145,6 +149,7 @@ func (m *Manager) turn(e *entry, cl *Client) time.Duration {
 	all := l.taken.IsZero() || len(l.line) == 0 && (l.redraw || !m.cache.fresh())
 	if all || shut > 0 && (!l.opens.After(now) || now.Sub(l.taken) > lineupAge) {
 		l.drawLocked(now, m.waiting(cl, shut))
+		l.open = shut <= 0
 	}
 	if all {
 		if l.opens.Before(now) {
@@ -194,6 +199,15 @@ func (l *lineup) placeLocked(w waiter, now time.Time, suspended bool) time.Durat
 		return l.walkLocked(now, ahead) // the vendor or the store is slower than the ramp: those before go first
 	}
 	return wait
+}
+
+// comesTo reports whether the walk has yet to come to a grant, at its turn. Where something was shut, timers find out
+// sooner than the walk that it is not any more.
+func (l *lineup) comesTo(e *entry) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, found := slices.BinarySearchFunc(l.line, waiterOf(e), waiter.compare)
+	return found && l.open && n >= l.walked
 }
 
 // endLocked ends a line in which all had their turns.

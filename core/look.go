@@ -30,7 +30,15 @@ func (m *Manager) look(ctx context.Context, id string) error {
 		if s == rest {
 			return m.armAndCheck(ctx, e, wait)
 		}
-		err = m.do(ctx, e, s)
+		var followed bool
+		if s == renew {
+			followed, err = m.renewAhead(ctx, e)
+		} else {
+			err = m.do(ctx, e, s)
+		}
+		if followed && err == nil {
+			return nil // the flight pays and arms
+		}
 		if s == payDebts && err != nil {
 			m.log.WarnContext(ctx, "an event could not be published; it stays owed, and goes out when the grant is looked at next", "grant", id,
 				"client", e.g.Client, "vendor", e.g.Vendor, "error", err)
@@ -60,18 +68,21 @@ func (m *Manager) rearmLater(ctx context.Context, id string) error {
 	return nil
 }
 
-// do takes one step.
-func (m *Manager) do(ctx context.Context, e *entry, s step) error {
+// renewAhead refreshes a grant that no caller waits for, as refreshOnce does.
+func (m *Manager) renewAhead(ctx context.Context, e *entry) (followed bool, err error) {
 	g := e.g
+	t := &target{id: g.ID, tenant: g.Tenant, account: g.Account, client: m.clients[g.Client], entry: e}
+	return m.refreshOnce(ctx, t, demand{minTTL: DefaultMinTTL, ahead: true, beyond: g.Generation, consent: g.Consent})
+}
+
+// do takes one step other than renew.
+func (m *Manager) do(ctx context.Context, e *entry, s step) error {
 	switch s {
 	case payDebts:
 		return m.pay(ctx, e)
 	case bury:
 		_, err := m.settle(ctx, e)
 		return err
-	case renew:
-		t := &target{id: g.ID, tenant: g.Tenant, account: g.Account, client: m.clients[g.Client], entry: e}
-		return m.refreshOnce(ctx, t, demand{minTTL: DefaultMinTTL, ahead: true, beyond: g.Generation, consent: g.Consent})
 	case expire:
 		return m.expire(ctx, e)
 	case unsettle:

@@ -13,6 +13,8 @@ import (
 type flight struct {
 	done chan struct{} // closed when the outcome is committed, or there is none
 	err  error         // read after done
+	// followed says that something was committed, of which the flight does what comes after; read after done.
+	followed bool
 	// place is where the flight waits for a slot.
 	place *place
 }
@@ -24,12 +26,13 @@ const refreshWithin = 60 * time.Second
 var errClosed = &Error{Code: TemporarilyUnavailable, Reason: "stopping", RetryAfter: time.Second, Description: "esignd is stopping; ask again"}
 
 // refreshOnce refreshes a grant, or waits for the refresh that is under way. The refresh has a context of its own: a
-// caller that gives up does not cancel it, since the vendor may have acted already.
-func (m *Manager) refreshOnce(ctx context.Context, t *target, d demand) error {
+// caller that gives up does not cancel it, since the vendor may have acted already. followed reports whether an outcome
+// was committed, whose events and timer are seen to.
+func (m *Manager) refreshOnce(ctx context.Context, t *target, d demand) (followed bool, err error) {
 	m.flightMu.Lock()
 	if m.closed {
 		m.flightMu.Unlock()
-		return errClosed
+		return false, errClosed
 	}
 	f := m.flights[t.id]
 	if f == nil {
@@ -42,9 +45,9 @@ func (m *Manager) refreshOnce(ctx context.Context, t *target, d demand) error {
 	m.flightMu.Unlock()
 	select {
 	case <-f.done:
-		return f.err
+		return f.followed, f.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 }
 
@@ -70,6 +73,7 @@ func (m *Manager) fly(ctx context.Context, f *flight, t *target, d demand) {
 		}
 	}()
 	e, err := m.refresh(ctx, t, d)
+	f.followed = e != nil
 	land(err)
 	if e != nil {
 		m.follow(ctx, e)

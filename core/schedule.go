@@ -22,6 +22,10 @@ const (
 // dueSlack is how much early a timer counts as due: clocks and latencies differ by less.
 const dueSlack = 250 * time.Millisecond
 
+// tellWithin is how long token.expiring may wait for the claim of a refresh that has its turn soon, which then owes it: to
+// tell of it before takes two more writes, of as many grants as wait. Half of what the token lives on is the most.
+const tellWithin = 30 * time.Second
+
 // consentNotices are the days ahead of a consent's end at which grant.expiring is owed.
 var consentNotices = []int{30, 7, 1}
 
@@ -174,10 +178,13 @@ func (m *Manager) planRefresh(e *entry, cl *Client, md Metadata, w *wakes) (step
 	if wait = m.heldBack(e, cl); wait <= 0 {
 		return renew, 0
 	}
-	w.add(wait)
-	if !g.Expiring && !g.tokens.Access.IsZero() && e.ageNow() >= expiringAt(g)-dueSlack {
+	if !g.Expiring && !g.tokens.Access.IsZero() && e.ageNow() >= expiringAt(g)-dueSlack && wait > min(tellWithin, e.left()/2) {
 		return announce, 0 // the refresh has to wait, and who holds the token is to know
 	}
+	if m.lineups[cl.Name].comesTo(e) {
+		wait += walkLead
+	}
+	w.add(wait)
 	return rest, w.next()
 }
 

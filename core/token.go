@@ -159,7 +159,7 @@ func (m *Manager) renew(ctx context.Context, t *target, d demand) (Token, error)
 	if t.entry != nil {
 		d.beyond, d.consent = t.entry.g.Generation, t.entry.g.Consent
 	}
-	err := m.refreshOnce(ctx, t, d)
+	_, err := m.refreshOnce(ctx, t, d)
 	if ctx.Err() != nil {
 		return Token{}, &Error{Code: TemporarilyUnavailable, Reason: "timeout", RetryAfter: time.Second,
 			Description: "the refresh is still on its way and goes on without you; ask again", err: ctx.Err()}
