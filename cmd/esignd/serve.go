@@ -74,6 +74,9 @@ func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Contex
 	cfg.OwnsProcess = true
 	held := holdReserve()
 	defer runtime.KeepAlive(held)
+	if cfg.NATS.URL == "" {
+		defer spareProcessors()()
+	}
 	d, err := esignd.New(cfg)
 	if err != nil {
 		return err
