@@ -85,3 +85,32 @@ func TestWatchThatDoesNotKeepUpIsToldSo(t *testing.T) {
 		t.Errorf("after %d events: %v", heard, err)
 	}
 }
+
+func TestListenerHearsFromItsBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		all := w.m.Listen(nil)
+		revocations := w.m.Listen(func(e core.Event) bool { return e.Type == core.TokenRevoked })
+		w.imported()
+		if _, err := w.m.Revoke(t.Context(), w.sel(), ""); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		revocations.Close()
+		w.imported()
+		synctest.Wait()
+		w.close() // what was heard before comes first
+		for l, want := range map[*core.Listener][]core.EventType{
+			all: {core.TokenIssued, core.TokenRevoked, core.TokenIssued}, revocations: {core.TokenRevoked},
+		} {
+			for _, typ := range want {
+				if e, err := l.Next(t.Context()); err != nil || e.Type != typ {
+					t.Fatalf("%s %v, want %s", e.Type, err, typ)
+				}
+			}
+			if e, err := l.Next(t.Context()); !errors.Is(err, core.TemporarilyUnavailable) {
+				t.Errorf("%s %v, want that the Manager is closed", e.Type, err)
+			}
+		}
+	})
+}
