@@ -7,7 +7,19 @@ import (
 
 // WaitReadyAsking is WaitReady that asks by itself no sooner than after first.
 func (c *Client) WaitReadyAsking(ctx context.Context, sel Selector, first time.Duration) error {
-	return c.waitReady(ctx, sel, pace{first: first, longest: max(first, 30*time.Second)})
+	return c.waitReady(ctx, sel, pace{first, max(first, longestPause)})
+}
+
+// WaitReadyAsking is WaitReady that asks by itself no sooner than after first.
+func (l *Local) WaitReadyAsking(ctx context.Context, sel Selector, first time.Duration) error {
+	return l.waitReady(ctx, sel, pace{first, max(first, longestPause)})
+}
+
+// Hearing is what a WaitReady for a grant hears from now on.
+func (l *Local) Hearing(sel Selector) (hear func(context.Context, time.Duration) (bool, error), end func()) {
+	e := &localEar{manager: l.manager, wanted: newWaiter(l.tenant, sel).wants}
+	e.listen()
+	return e.hear, e.close
 }
 
 // Age makes what a Cached Client keeps older by d.

@@ -21,6 +21,7 @@ type API interface {
 	Report(ctx context.Context, sel Selector, generation uint64) (Token, error)
 	Authorize(ctx context.Context, r AuthorizeRequest) (Authorization, error)
 	Revoke(ctx context.Context, sel Selector, reason string) (Grant, error)
+	WaitReady(ctx context.Context, sel Selector) error
 	Watch(ctx context.Context, cfg WatchConfig, fn func(Event) error) error
 	TokenSource(ctx context.Context, sel Selector, opts ...TokenOption) oauth2.TokenSource
 	Transport(sel Selector, base http.RoundTripper) http.RoundTripper

@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/core"
 )
@@ -17,11 +15,11 @@ import (
 type pace struct{ first, longest time.Duration }
 
 const (
+	firstPause   = 500 * time.Millisecond
+	longestPause = 30 * time.Second
 	// mostHeeded bounds what a WaitReady heeds of a RetryAfter. What esignd asks for itself is shorter; a vendor is not
 	// asked sooner because esignd is.
 	mostHeeded = 2 * time.Second
-	// wakingEvents is how many events wait for a WaitReady at most. One that is lost beyond them would have woken it twice.
-	wakingEvents = 256
 )
 
 // WaitReady waits until a token of the grant can be had, and returns nil: at once where one can. It is woken by the
@@ -33,22 +31,75 @@ const (
 // or that nobody knows (NotFound), a client that is not this tenant's, a fault of the daemon. A grant that is revoked or
 // forgotten meanwhile ends the waiting in the same way. When ctx ends, the error wraps ctx's, and tells the last answer.
 func (c *Client) WaitReady(ctx context.Context, sel Selector) error {
-	return c.waitReady(ctx, sel, pace{first: 500 * time.Millisecond, longest: 30 * time.Second})
+	return c.waitReady(ctx, sel, pace{firstPause, longestPause})
 }
 
 func (c *Client) waitReady(ctx context.Context, sel Selector, p pace) error {
-	w, err := c.newWaiter(sel)
+	w := newWaiter(c.tenant, sel)
+	ear, err := c.listen(w)
 	if err != nil {
 		return fmt.Errorf("wait for a token: %w", err)
 	}
-	defer w.close()
+	defer ear.close()
+	w.hear = ear.hear
+	w.token = func(ctx context.Context) error {
+		_, err := c.token(ctx, wire.TokenGet, wire.SelectorOf(sel)) // never what a Cached one keeps
+		return err
+	}
+	w.grant = func(ctx context.Context) (Grant, error) { return c.Grant(ctx, sel) }
+	return w.run(ctx, p)
+}
+
+// WaitReady is described at Client. It is woken by what the Manager publishes; what other processes do it finds when it asks
+// by itself. It ends with TemporarilyUnavailable when the Manager is closed.
+func (l *Local) WaitReady(ctx context.Context, sel Selector) error {
+	return l.waitReady(ctx, sel, pace{firstPause, longestPause})
+}
+
+func (l *Local) waitReady(ctx context.Context, sel Selector, p pace) error {
+	sel, err := l.own(sel)
+	if err != nil {
+		return fmt.Errorf("wait for a token: %w", err)
+	}
+	w := newWaiter(l.tenant, sel)
+	ear := &localEar{manager: l.manager, wanted: w.wants}
+	ear.listen()
+	defer ear.close()
+	w.hear = ear.hear
+	w.token = func(ctx context.Context) error { _, err := l.Token(ctx, sel); return err }
+	w.grant = func(ctx context.Context) (Grant, error) { return l.manager.Grant(ctx, sel) }
+	return w.run(ctx, p)
+}
+
+// waiter is one call of WaitReady.
+type waiter struct {
+	tenant, id, client string // client is empty where the caller named the grant by its id
+	token              func(context.Context) error
+	grant              func(context.Context) (Grant, error)
+	// hear waits for what may change the answer, at most for some time, and says whether it came. It hears from before the
+	// first answer is asked for, and forgets what came before the next. An error, such as ctx's, ends the waiting.
+	hear func(ctx context.Context, atMost time.Duration) (bool, error)
+}
+
+func newWaiter(tenant string, sel Selector) *waiter {
+	w := &waiter{tenant: tenant, id: sel.Grant, client: sel.Client}
+	if w.id == "" {
+		w.id = core.GrantID(tenant, sel.Client, sel.Account)
+	}
+	return w
+}
+
+// run waits until there is a token, or waiting does not help.
+func (w *waiter) run(ctx context.Context, p pace) error {
 	pause := p.first
 	for {
 		answer, err := w.look(ctx)
 		if answer == nil {
 			return err
 		}
-		woken, err := w.sleep(ctx, max(pause, min(answer.RetryAfter, mostHeeded)))
+		atMost := max(pause, min(answer.RetryAfter, mostHeeded))
+		// The waiters of a fleet that an outage woke together do not go on together.
+		woken, err := w.hear(ctx, atMost+rand.N(atMost/4+1)) //nolint:gosec // spreads load, guards nothing
 		switch {
 		case err != nil:
 			return fmt.Errorf("wait for a token: %w (the last answer: %s)", err, answer.Error())
@@ -60,47 +111,9 @@ func (c *Client) waitReady(ctx context.Context, sel Selector, p pace) error {
 	}
 }
 
-// waiter is one call of WaitReady.
-type waiter struct {
-	client *Client
-	sel    Selector
-	events chan *nats.Msg
-	subs   []*nats.Subscription
-	back   chan nats.Status // the connection is there again, or was closed
-}
-
-// newWaiter begins to hear. What it asks afterwards is answered after the server knows what it wants to hear, so
-// that nothing is missed in between.
-func (c *Client) newWaiter(sel Selector) (*waiter, error) {
-	grant := sel.Grant
-	if grant == "" {
-		grant = core.GrantID(c.tenant, sel.Client, sel.Account)
-	}
-	if !wire.ValidToken(grant) {
-		return nil, core.FieldErrorf("grant", "this is not the id of a grant")
-	}
-	w := &waiter{client: c, sel: sel, events: make(chan *nats.Msg, wakingEvents), back: c.conn.StatusChanged(nats.CONNECTED, nats.CLOSED)}
-	for _, of := range []string{grant, wire.NoGrant} {
-		sub, err := c.conn.ChanSubscribe(wire.TenantEvents(c.prefix, c.tenant, "*.*.*."+of), w.events)
-		if err != nil {
-			w.close()
-			return nil, err
-		}
-		w.subs = append(w.subs, sub)
-	}
-	return w, nil
-}
-
-func (w *waiter) close() {
-	for _, sub := range w.subs {
-		_ = sub.Unsubscribe() // the connection may be closed by now
-	}
-	w.client.conn.RemoveStatusListener(w.back)
-}
-
 // look asks for a token. It returns nil or the error that ends the waiting; parked is the answer where none does.
 func (w *waiter) look(ctx context.Context) (parked *Error, end error) {
-	_, err := w.client.token(ctx, wire.TokenGet, wire.SelectorOf(w.sel))
+	err := w.token(ctx)
 	var e *Error
 	if !errors.As(err, &e) {
 		return nil, err
@@ -116,7 +129,7 @@ func (w *waiter) look(ctx context.Context) (parked *Error, end error) {
 
 // healing tells a grant that awaits its owner from one that was ended, which the answer for a token does not.
 func (w *waiter) healing(ctx context.Context, e *Error) (parked *Error, end error) {
-	g, err := w.client.Grant(ctx, w.sel)
+	g, err := w.grant(ctx)
 	switch {
 	case errors.Is(err, NotFound):
 		return nil, err
@@ -126,46 +139,16 @@ func (w *waiter) healing(ctx context.Context, e *Error) (parked *Error, end erro
 	return e, nil
 }
 
-// sleep waits for what may have changed the answer, and says whether something has.
-func (w *waiter) sleep(ctx context.Context, atMost time.Duration) (woken bool, ended error) {
-	// The waiters of a fleet that an outage woke together do not go on together.
-	timer := time.NewTimer(atMost + rand.N(atMost/4+1)) //nolint:gosec // spreads load, guards nothing
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-timer.C:
-			return false, nil
-		case <-w.back:
-			return true, nil
-		case m := <-w.events:
-			if w.matters(m) {
-				w.forget()
-				return true, nil
-			}
-		}
-	}
-}
-
-// matters reports whether after an event the daemon may answer otherwise.
-func (w *waiter) matters(m *nats.Msg) bool {
-	e, err := wire.DecodeEvent(m.Data)
-	if err != nil || e.Tenant != w.client.tenant {
+// wants reports whether after an event the answer may be another.
+func (w *waiter) wants(e Event) bool {
+	if e.Tenant != w.tenant {
 		return false
 	}
 	switch e.Type {
 	case TokenIssued, TokenRevoked:
-		return true
+		return e.Grant == w.id
 	case ClientResumed, VendorAvailable:
-		return w.sel.Client == "" || w.sel.Client == e.Client
+		return w.client == "" || w.client == e.Client
 	}
 	return false
-}
-
-// forget drops the events that the next question comes after.
-func (w *waiter) forget() {
-	for range len(w.events) {
-		<-w.events
-	}
 }

@@ -29,7 +29,12 @@ var refused = &core.VendorError{Outcome: core.Refused, Code: core.CodeInvalidGra
 // ready is a WaitReady under way.
 type ready struct{ done chan error }
 
-func startReady(t *testing.T, c *client.Client, sel client.Selector, pace time.Duration) ready {
+// waiting is either way to ask.
+type waiting interface {
+	WaitReadyAsking(ctx context.Context, sel client.Selector, first time.Duration) error
+}
+
+func startReady(t *testing.T, c waiting, sel client.Selector, pace time.Duration) ready {
 	t.Helper()
 	ctx, cancel := context.WithCancel(testContext(t))
 	t.Cleanup(cancel)
@@ -97,7 +102,7 @@ func (e *esignd) asked(t *testing.T, endpoint wire.Endpoint) int {
 func TestWaitReadyReturnsAtOnceWhatWaitingDoesNotChange(t *testing.T) {
 	t.Parallel()
 	e := startEsignd(t, nil)
-	c := e.client(t)
+	c, local := e.client(t), newLocal(t, e.manager)
 	e.connect(t, "alice", "r1")
 	gone := e.connect(t, "bob", "r2")
 	forgotten := e.connect(t, "carol", "r3")
@@ -121,8 +126,10 @@ func TestWaitReadyReturnsAtOnceWhatWaitingDoesNotChange(t *testing.T) {
 		"no account":         {client.Selector{Client: "main"}, client.InvalidRequest},
 		"no grant's id":      {client.Selector{Grant: "g.>"}, client.InvalidRequest},
 	} {
-		if err := c.WaitReadyAsking(ctx, tc.sel, never); !errors.Is(err, tc.want) {
-			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		for way, c := range map[string]waiting{"over NATS": c, "in process": local} {
+			if err := c.WaitReadyAsking(ctx, tc.sel, never); !errors.Is(err, tc.want) {
+				t.Errorf("%s, %s: %v, want %v", name, way, err, tc.want)
+			}
 		}
 	}
 }
