@@ -69,6 +69,7 @@ func left(t testing.TB) time.Duration {
 func (r *report) parts(s sizes) []part {
 	list := []part{
 		{"engine", time.Minute, func(t testing.TB) { r.Engine = measureEngine(t) }},
+		{"kept token", time.Minute, func(t testing.TB) { r.Kept = measureKept(t) }},
 		{"plugin", 2 * time.Minute, func(t testing.TB) { r.Plugin = measurePlugin(t, s.calls) }},
 		{"requests", 7 * time.Minute, func(t testing.TB) { r.Requests = measureRequests(t, s) }},
 		{"due together", 5 * time.Minute, func(t testing.TB) { r.Together = measureTogether(t, s.together) }},
@@ -111,6 +112,9 @@ func holds(t *testing.T, r *report) {
 	}
 	if r.Engine.AllocsGrant > 0 {
 		t.Errorf("a live token takes %d allocations", r.Engine.AllocsGrant)
+	}
+	if most := uint64(r.Kept.Tokens / 1000); r.Kept.Asked > most {
+		t.Errorf("a client that keeps tokens sent %d messages for %d of them", r.Kept.Asked, r.Kept.Tokens)
 	}
 	if most := 32 << 10; r.HeapEach() > float64(most) {
 		t.Errorf("an idle grant takes %.0f bytes of heap; at most %d", r.HeapEach(), most)

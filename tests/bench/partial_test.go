@@ -24,6 +24,8 @@ func TestPageIsWrittenOfWhatWasMeasured(t *testing.T) {
 			[]string{"make bench BENCH=quick", "| 1000 | 1s | – | 50 MiB | – MiB |"}, []string{"NaN", "bytes of heap", "memory.svg", "Not measured"}},
 		"refreshes": {report{Machine: machine, AtOnce: &burstResult{Grants: 5, Rate: 7, CPU: time.Millisecond, Progress: []float64{0, 5}}},
 			[]string{"forced at a vendor that answers at once: 7 a second", "**not met**", "together.svg"}, []string{"NaN", "Many refreshes ahead"}},
+		"a token that a client keeps": {report{Machine: machine, Kept: &keptResult{memoryResult{ByGrant: 150, ByAccount: 201}, 1000, 2}},
+			[]string{"keeps | under 200 ns | 201ns | **not met**", "takes 150ns of the processor and 0 allocations", "For 1000 tokens it sent 2 messages"}, []string{"NaN", "## In process"}},
 		"telemetry": {report{Machine: machine, Telemetry: telemetryOf("ok\nBenchmarkTelemetry-2  3000  9 ns/op  0.31 off-again-%  2.5 traces-1%-sampled-%\nPASS\n")},
 			[]string{"sent by OTLP | +2.5% |", "| metrics | – |", "are +0.3% apart", "are met: 1 of 1"}, []string{"NaN"}},
 	} {

@@ -22,6 +22,7 @@ type report struct {
 	Quick     bool
 	Missing   []string // what could not be measured
 	Engine    *engineResult
+	Kept      *keptResult
 	Plugin    *pluginResult
 	Requests  []requestResult
 	Together  *burstResult

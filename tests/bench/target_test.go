@@ -32,6 +32,9 @@ func (r *report) Targets() []target {
 	if r.Engine != nil {
 		list = append(list, r.Engine.target())
 	}
+	if r.Kept != nil {
+		list = append(list, r.Kept.target())
+	}
 	list = append(list, r.scaleTargets()...)
 	if r.Together != nil {
 		list = append(list, r.Together.togetherTargets()...)
@@ -83,8 +86,7 @@ func (q requestResult) Who() string {
 }
 
 func (e *engineResult) target() target {
-	slowest := max(e.ByGrant, e.ByAccount)
-	return target{"a live token from the engine, in process", "under 1 µs", short(slowest), slowest < time.Microsecond,
+	return target{"a live token from the engine, in process", "under 1 µs", short(e.slowest()), e.slowest() < time.Microsecond,
 		"looks at the clock, by which it is decided whether the token lives and whether the cache is fresh"}
 }
 
