@@ -25,9 +25,11 @@ const (
 
 	// signalsAtOnce is how many workflows are signaled before the first is waited for.
 	signalsAtOnce = 200
-	// mostBytes is how long the ids of the workflows of one grant may be, all together: what a workflow may hand to
-	// the run that follows it is bounded by Temporal.
+	// mostBytes is how long the ids of the workflows of one grant may be in JSON, all together: what a workflow may hand to
+	// the run that follows it is bounded by Temporal, which takes 2 MiB.
 	mostBytes = 1 << 20
+	// mostPassing is how many events wait for the run that follows.
+	mostPassing = 256
 	// tidyEvery is how often workflows that have ended are forgotten. So they are when there are twice as many as the last
 	// time, and tidyFrom more.
 	tidyEvery = 24 * time.Hour
@@ -67,6 +69,9 @@ func (p *Plugin) workflowID(grant GrantRef) string {
 type roll struct {
 	Workflows []string `json:"workflows,omitempty"` // ids, in the order of their registration
 	Tidied    int      `json:"tidied,omitempty"`    // how many there were when those that have ended were forgotten
+	// Passing are events that the workflows do not know yet, but for the first of them, which the first Told know.
+	Passing []GrantEvent `json:"passing,omitempty"`
+	Told    int          `json:"told,omitempty"`
 }
 
 // add puts a workflow on the roll. It is false where there is no room.
@@ -74,15 +79,31 @@ func (r *roll) add(id string) bool {
 	if slices.Contains(r.Workflows, id) {
 		return true
 	}
-	bytes := len(id)
+	bytes := inJSON(id)
 	for _, other := range r.Workflows {
-		bytes += len(other)
+		bytes += inJSON(other)
 	}
 	if bytes > mostBytes {
 		return false
 	}
 	r.Workflows = append(r.Workflows, id)
 	return true
+}
+
+// inJSON is how long an id is at most in a list in JSON, where some characters are escaped.
+func inJSON(id string) int {
+	n := len(`"",`)
+	for _, c := range []byte(id) {
+		switch {
+		case c < ' ', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			n += len(`\u0000`)
+		case c >= 0x80:
+			n += 2 // U+2028 has three bytes
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 func (r *roll) remove(gone []string) {
@@ -95,7 +116,10 @@ func grantWorkflow(ctx workflow.Context, r roll) error {
 	ctx = workflow.WithActivityOptions(ctx, quick)
 	subscriptions, events := workflow.GetSignalChannel(ctx, subscribeSignal), workflow.GetSignalChannel(ctx, eventSignal)
 	day := workflow.NewTimer(ctx, tidyEvery)
-	for {
+	if err := r.passOn(ctx); err != nil {
+		return err
+	}
+	for len(r.Passing) == 0 {
 		dayOver := false
 		selector := workflow.NewSelector(ctx)
 		selector.AddReceive(subscriptions, func(workflow.ReceiveChannel, bool) {})
@@ -104,6 +128,9 @@ func grantWorkflow(ctx workflow.Context, r roll) error {
 		selector.Select(ctx)
 		if err := r.drain(ctx, subscriptions, events); err != nil {
 			return err
+		}
+		if len(r.Passing) > 0 {
+			break
 		}
 		if dayOver || len(r.Workflows) > 2*r.Tidied+tidyFrom {
 			if err := r.tidy(ctx); err != nil {
@@ -119,44 +146,86 @@ func grantWorkflow(ctx workflow.Context, r roll) error {
 			day = workflow.NewTimer(ctx, tidyEvery)
 		}
 	}
+	r.takeAlong(ctx, subscriptions, events)
+	return workflow.NewContinueAsNewError(ctx, grantWorkflowType, r)
 }
 
-// drain takes what has come: first who wants to hear, so that nobody misses what came after.
+// drain takes what has come: first who wants to hear, so that nobody misses what came after. It leaves an event in Passing
+// where this run's history has no room for more.
 func (r *roll) drain(ctx workflow.Context, subscriptions, events workflow.ReceiveChannel) error {
+	r.enter(ctx, subscriptions)
+	for len(r.Passing) == 0 {
+		var e GrantEvent
+		if !events.ReceiveAsync(&e) {
+			return ctx.Err()
+		}
+		r.Passing = append(r.Passing, e)
+		if err := r.passOn(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enter puts those on the roll who want to hear.
+func (r *roll) enter(ctx workflow.Context, subscriptions workflow.ReceiveChannel) {
 	for {
 		var id string
 		if !subscriptions.ReceiveAsync(&id) {
-			break
+			return
 		}
 		if !r.add(id) {
 			workflow.GetLogger(ctx).Error("esignd: too many workflows watch one grant; this one hears of it when it looks", "workflow", id)
 		}
 	}
+}
+
+// takeAlong takes what has come for the next run.
+func (r *roll) takeAlong(ctx workflow.Context, subscriptions, events workflow.ReceiveChannel) {
+	r.enter(ctx, subscriptions)
 	for {
 		var e GrantEvent
 		if !events.ReceiveAsync(&e) {
-			return ctx.Err()
+			return
 		}
-		r.pass(ctx, e)
+		if len(r.Passing) == mostPassing {
+			workflow.GetLogger(ctx).Error("esignd: too many events of one grant; workflows hear of this one when they look", "event", e.ID)
+			continue
+		}
+		r.Passing = append(r.Passing, e)
 	}
 }
 
-// pass signals every workflow on the roll, and forgets those that have ended.
-func (r *roll) pass(ctx workflow.Context, e GrantEvent) {
-	var gone []string
-	for ids := range slices.Chunk(r.Workflows, signalsAtOnce) {
-		sent := make([]workflow.Future, len(ids))
-		for i, id := range ids {
-			sent[i] = workflow.SignalExternalWorkflow(ctx, id, "", signalName, e)
-		}
-		for i, id := range ids {
-			if err := sent[i].Get(ctx, nil); err != nil {
-				workflow.GetLogger(ctx).Info("esignd: a workflow cannot be signaled any more", "workflow", id, "error", err)
-				gone = append(gone, id)
+// passOn signals every workflow on the roll with each event of Passing, and forgets those that have ended. It stops
+// between signals where Temporal wants another run: each signal takes some of the 51,200 events of a history.
+func (r *roll) passOn(ctx workflow.Context) error {
+	for ; len(r.Passing) > 0; r.Passing, r.Told = r.Passing[1:], 0 {
+		for r.Told < len(r.Workflows) {
+			ids := r.Workflows[r.Told:min(r.Told+signalsAtOnce, len(r.Workflows))]
+			gone := signal(ctx, ids, r.Passing[0])
+			r.Told += len(ids) - len(gone)
+			r.remove(gone)
+			if r.Told < len(r.Workflows) && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+				return ctx.Err()
 			}
 		}
 	}
-	r.remove(gone)
+	return ctx.Err()
+}
+
+// signal signals workflows, and returns those that have ended.
+func signal(ctx workflow.Context, ids []string, e GrantEvent) (gone []string) {
+	sent := make([]workflow.Future, len(ids))
+	for i, id := range ids {
+		sent[i] = workflow.SignalExternalWorkflow(ctx, id, "", signalName, e)
+	}
+	for i, id := range ids {
+		if err := sent[i].Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Info("esignd: a workflow cannot be signaled any more", "workflow", id, "error", err)
+			gone = append(gone, id)
+		}
+	}
+	return gone
 }
 
 // tidy forgets the workflows that have ended. One that registers meanwhile waits in its channel.
