@@ -116,6 +116,48 @@ func ids(kind string, n int) []string {
 	return list
 }
 
+const day = 24 * time.Hour
+
+func TestGrantWorkflowForgetsEachDayWhoHasEnded(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	r.at(time.Minute, func() { r.subscribe("a", "b", "a") })
+	r.at(time.Hour, func() { r.end("a") })
+	r.at(36*time.Hour, func() { r.subscribe("c"); r.end("b") })
+	r.at(60*time.Hour, func() { r.end("c") })
+	r.ExecuteWorkflow(grantWorkflowType, roll{})
+	if err := r.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	want := []tidying{{day, []string{"a", "b"}}, {2 * day, []string{"b", "c"}}, {3 * day, []string{"c"}}}
+	if got := fmt.Sprint(r.tidied); got != fmt.Sprint(want) {
+		t.Errorf("it tidied %s, want %v", got, want)
+	}
+	if lived := r.Now().Sub(r.begun).Round(time.Second); lived != 3*day {
+		t.Errorf("it ended after %s", lived)
+	}
+}
+
+func TestGrantWorkflowForgetsSoonerWhereManyRegister(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	first, second := ids("first", tidyFrom+1), ids("second", tidyFrom+3)
+	r.at(time.Minute, func() { r.end(first[2:]...); r.subscribe(first...) })
+	r.at(2*time.Minute, func() { r.subscribe(second[:len(second)-1]...) }) // with the 2 that live: twice as many, and tidyFrom
+	r.at(3*time.Minute, func() { r.subscribe(second[len(second)-1]); r.end(first...); r.end(second...) })
+	r.ExecuteWorkflow(grantWorkflowType, roll{})
+	if err := r.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, one := range r.tidied {
+		got = append(got, fmt.Sprint(one.at, " ", len(one.ids)))
+	}
+	if want := []string{"1m0s 65", "3m0s 69"}; !slices.Equal(got, want) {
+		t.Errorf("it tidied %v, want %v", got, want)
+	}
+}
+
 func TestGrantWorkflowContinuesAsNewWithItsRoll(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t)
