@@ -97,7 +97,7 @@ func TestOneNodeGrowsIntoAClusterByALeafNode(t *testing.T) {
 		t.Fatalf("while it runs: %s", out)
 	}
 	d.Stop()
-	t.Log(run(t, next, "grow", "--config", d.Config, "--to", next.Config, "--leaf", leaf))
+	shown(t, "grow", run(t, next, "grow", "--config", d.Config, "--to", next.Config, "--leaf", leaf))
 
 	if out, ok := esignd(t, d, "serve", "--config", d.Config); ok || !strings.Contains(out, "were moved to a NATS server") {
 		t.Errorf("the old daemon starts again: %s", out)

@@ -13,11 +13,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/esignd/esignd/bus/client"
 	"github.com/esignd/esignd/plugins/consent"
+	"github.com/esignd/esignd/tests/page"
 	"github.com/esignd/esignd/tests/system"
 )
 
@@ -53,6 +57,39 @@ func backUp(t *testing.T, d *system.Daemon) string {
 	path := filepath.Join(t.TempDir(), "backup")
 	run(t, d, "backup", "--config", d.Config, "--out", path)
 	return path
+}
+
+var (
+	scalingPage = filepath.Join("..", "..", "docs", "scaling.md")
+	// particular is what a page shows of one day and one machine: times, paths, ids, numbers, and names of files.
+	particular = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:]+Z|/\S+|\w+\.yaml,|\w+_[0-9a-f]+…|\b[0-9a-f]{32}\b|\d+`)
+)
+
+// shown holds that a command prints what the documentation shows of it, but for particulars. Of a table whose rows are
+// others, it holds that those which stand for the same reason have the same result.
+func shown(t *testing.T, command, out string) {
+	t.Helper()
+	p := system.Must(page.Read(bytes.NewReader(system.Must(os.ReadFile(scalingPage))(t))))(t)
+	i := slices.IndexFunc(p.Blocks, func(b page.Block) bool { return strings.HasPrefix(b.Text, "$ esignd "+command+" ") })
+	if i < 0 {
+		t.Fatalf("%s does not show what esignd %s prints", scalingPage, command)
+	}
+	_, text, _ := strings.Cut(p.Blocks[i].Text, "\n")
+	var want []string
+	for line := range strings.Lines(text) {
+		columns := regexp.MustCompile(` {2,}`).Split(line, -1)
+		switch {
+		case len(columns) < 4:
+			want = append(want, particular.ReplaceAllString(line, "…"))
+		case columns[0] == "RESULT":
+			want = append(want, line, "…\n")
+		case strings.Contains(out, "  "+columns[2]+"  ") && !regexp.MustCompile(`(?m)^`+columns[0]+` +\d+ +`+columns[2]+` `).MatchString(out):
+			t.Errorf("esignd %s: the page shows %q, and this is not in\n%s", command, line, out)
+		}
+	}
+	if err := page.Expect(out, strings.Join(want, "")); err != nil {
+		t.Errorf("esignd %s: %v", command, err)
+	}
 }
 
 // give copies the keyset of a daemon with the embedded server to a path.

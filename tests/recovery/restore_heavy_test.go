@@ -84,14 +84,15 @@ func TestBackupIsRestoredIntoAnEmptyDaemon(t *testing.T) {
 func TestBackupIsRestoredIntoADaemonThatMovedOn(t *testing.T) {
 	t.Parallel()
 	clients := system.World{Lifetime: 5 * time.Minute}.Mains(t, "lazy")
-	d := system.StartDaemon(t, system.Options{Binaries: binaries, Clients: clients})
+	d := system.StartDaemon(t, system.Options{Binaries: binaries, Clients: clients, Secrets: t.TempDir()})
 	cl := d.Dial()
 	for _, r := range clients {
 		for _, account := range []string{"goes-on@example.com", "refreshed@example.com", "revoked@example.com", "forgotten@example.com"} {
 			connect(t, cl, r.Name, account)
 		}
 	}
-	backup := backUp(t, d)
+	backup := filepath.Join(t.TempDir(), "backup")
+	shown(t, "backup", run(t, d, "backup", "--config", d.Config, "--out", backup))
 	want := map[string]client.Grant{}
 	for _, r := range clients {
 		refresh(t, cl, r.Name, "refreshed@example.com", 2)
@@ -106,6 +107,7 @@ func TestBackupIsRestoredIntoADaemonThatMovedOn(t *testing.T) {
 		t.Errorf("under a running daemon: %s", out)
 	}
 	d.Stop()
+	shown(t, "restore", run(t, d, "restore", "--config", d.Config, backup, "--dry-run"))
 	out := run(t, d, "restore", "--config", d.Config, backup)
 	for _, row := range []string{"kept    3        the store has this generation", "kept    3        the store has a later generation", "kept    3        revoked since", "kept    3        forgotten since"} {
 		if !strings.Contains(out, row) {
