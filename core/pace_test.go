@@ -86,16 +86,14 @@ func TestGrantThatWaitsShortlyForItsTurnIsWrittenAndTimedNoMoreOftenThanOthers(t
 		s.passed(time.Now())
 		time.Sleep(20 * time.Second) // what waits for the end of a claim has been looked at
 		s.close()
-		for what, c := range map[string]struct {
-			have int64
-			each int64
-		}{
-			"writes: claim, commit, debts paid":               {x.writes.Load(), 3},
-			"timers armed: for the turn, the claim, the next": {x.arms.Load(), 3},
-			"timers worked: that which was due":               {x.due.Load(), 1},
+		for what, c := range map[string]struct{ have, most int64 }{
+			"writes: claim, commit, debts paid": {x.writes.Load(), 3*n + n/20},
+			// One that changes while its timer is armed is armed again.
+			"timers armed: for the turn, the claim, the next": {x.arms.Load(), 3*n + n/2},
+			"timers worked: that which was due":               {x.due.Load(), n + n/20},
 		} {
-			if most := c.each*n + n/20; c.have > most {
-				t.Errorf("%d grants: %s: %d, at most %d", n, what, c.have, most)
+			if c.have > c.most {
+				t.Errorf("%d grants: %s: %d, at most %d", n, what, c.have, c.most)
 			}
 		}
 		count := map[string]int{}
