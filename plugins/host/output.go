@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"go.opentelemetry.io/otel/trace"
@@ -27,6 +28,7 @@ const (
 	bytesASecond  = 2 << 20
 	lineCost      = 100 // bytes that a line counts for, besides its own
 	bytesAtOnce   = 16 << 20
+	droppedEvery  = time.Second // is told of lines that are dropped, at most
 )
 
 // outputLog turns what a process writes into log records. Nothing that is written can make it fail or grow: lines are
@@ -39,8 +41,8 @@ type outputLog struct {
 
 	mu      sync.Mutex // guards what follows
 	limiter *rate.Limiter
-	dropped int  // and not told yet
-	flood   bool // the last line was dropped
+	dropped int       // and not told yet
+	told    time.Time // when lines that were dropped were last told of
 	inPanic bool
 	last    string
 }
@@ -97,17 +99,16 @@ func (o *outputLog) stderrLine(line []byte, cut bool) {
 	o.plainLine("stderr", string(line))
 }
 
-// allow applies the limit to one line. It tells of the first that it drops, after which nothing more may come, and of the
-// others when it drops no more. The caller holds mu.
+// allow applies the limit to one line. It tells of the first that it drops at once, after which nothing more may come, and
+// of others once in a while. The caller holds mu.
 func (o *outputLog) allow() bool {
 	allowed := o.limiter.Allow()
 	if !allowed {
 		o.dropped++
 	}
-	if allowed || !o.flood {
+	if time.Since(o.told) > droppedEvery {
 		o.reportDropped()
 	}
-	o.flood = !allowed
 	return allowed
 }
 
@@ -115,7 +116,7 @@ func (o *outputLog) allow() bool {
 func (o *outputLog) reportDropped() {
 	if o.dropped > 0 {
 		o.logger.Warn("the plugin writes too much; lines were dropped", "lines", o.dropped)
-		o.dropped = 0
+		o.dropped, o.told = 0, time.Now()
 	}
 }
 
