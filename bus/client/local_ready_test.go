@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,13 +82,14 @@ func TestLocalWaitReadyIsWokenByTheEvent(t *testing.T) {
 // betweenStore does something while it stores a ticket, which is when an answer with a connect URL is under way.
 type betweenStore struct {
 	*core.MemoryStore
-	do func()
+	do atomic.Pointer[func()] // once
 }
 
 func (s *betweenStore) Put(ctx context.Context, r core.Record) (uint64, error) {
-	if do := s.do; do != nil && strings.HasPrefix(r.Key, "ticket.") {
-		s.do = nil
-		do()
+	if strings.HasPrefix(r.Key, "ticket.") {
+		if do := s.do.Swap(nil); do != nil {
+			(*do)()
+		}
 	}
 	return s.MemoryStore.Put(ctx, r)
 }
@@ -98,7 +100,8 @@ func TestLocalWaitReadyMissesNothing(t *testing.T) {
 		p := startInProcess(t, store)
 		time.Sleep(time.Hour) // the ticket of before has ended
 		between := false
-		store.do = func() { between = true; p.connect(t, "alice", "r2") }
+		do := func() { between = true; p.connect(t, "alice", "r2") }
+		store.do.Store(&do)
 		begun := time.Now()
 		if err := startReady(t, p, alice, never).end(t); err != nil || !between {
 			t.Errorf("%v; connected between the first answer and the waiting: %t", err, between)
