@@ -68,13 +68,19 @@ func openDataDir(path string) (*dataDir, error) {
 	return &dataDir{path: path, owner: owner, lock: lock}, nil
 }
 
-// close gives the lock back. The file stays: removing it would let two processes hold a lock of the same name. To close it
-// is not enough: a process that is being started from this one has it open too, until it runs its own program.
+// close gives the lock back.
 func (d *dataDir) close() error {
-	if err := errors.Join(d.lock.Truncate(0), syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close()); err != nil {
+	if err := errors.Join(d.lock.Truncate(0), unlock(d.lock)); err != nil {
 		return fmt.Errorf("unlock data_dir %s: %w", d.path, err)
 	}
 	return nil
+}
+
+// unlock gives back the lock of a file and closes it. The file stays: removing it would let two processes hold a lock of
+// the same name. To close it is not enough: a process that is being started from this one has it open too, until it runs
+// its own program.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
 
 // ErrInUse is returned by Start where another process holds the lock of the data_dir.

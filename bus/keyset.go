@@ -175,7 +175,7 @@ var errLocked = errors.New("the keyset is being changed by another; try again wh
 
 // lock keeps others from changing the file, on other machines too where they share its folder. The lock ends with this
 // process at the latest.
-func (f *keyFile) lock() (unlock func(), err error) {
+func (f *keyFile) lock() (release func(), err error) {
 	l, err := os.OpenFile(f.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the keyset: %w", err)
@@ -187,11 +187,7 @@ func (f *keyFile) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the keyset: %w", err), l.Close())
 	}
-	// The file stays: removing it would let two hold a lock of the same name.
-	return func() {
-		_ = syscall.Flock(int(l.Fd()), syscall.LOCK_UN) // a process that is being started may have it open too
-		_ = l.Close()
-	}, nil
+	return func() { _ = unlock(l) }, nil
 }
 
 func (f *keyFile) warnClear() {
