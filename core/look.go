@@ -30,12 +30,7 @@ func (m *Manager) look(ctx context.Context, id string) error {
 		if s == rest {
 			return m.armAndCheck(ctx, e, wait)
 		}
-		var followed bool
-		if s == renew {
-			followed, err = m.renewAhead(ctx, e)
-		} else {
-			err = m.do(ctx, e, s)
-		}
+		followed, err := m.do(ctx, e, s)
 		if followed && err == nil {
 			return nil // the flight pays and arms
 		}
@@ -68,31 +63,25 @@ func (m *Manager) rearmLater(ctx context.Context, id string) error {
 	return nil
 }
 
-// renewAhead refreshes a grant that no caller waits for, as refreshOnce does.
-func (m *Manager) renewAhead(ctx context.Context, e *entry) (followed bool, err error) {
+// do takes one step. followed reports whether it was a refresh that sees to events and timer itself.
+func (m *Manager) do(ctx context.Context, e *entry, s step) (followed bool, err error) {
 	g := e.g
-	t := &target{id: g.ID, tenant: g.Tenant, account: g.Account, client: m.clients[g.Client], entry: e}
-	return m.refreshOnce(ctx, t, demand{minTTL: DefaultMinTTL, ahead: true, beyond: g.Generation, consent: g.Consent})
-}
-
-// do takes one step other than renew.
-func (m *Manager) do(ctx context.Context, e *entry, s step) error {
 	switch s {
 	case payDebts:
-		return m.pay(ctx, e)
+		err = m.pay(ctx, e)
 	case bury:
-		_, err := m.settle(ctx, e)
-		return err
+		_, err = m.settle(ctx, e)
+	case renew:
+		t := &target{id: g.ID, tenant: g.Tenant, account: g.Account, client: m.clients[g.Client], entry: e}
+		return m.refreshOnce(ctx, t, demand{minTTL: DefaultMinTTL, ahead: true, beyond: g.Generation, consent: g.Consent})
 	case expire:
-		return m.expire(ctx, e)
+		err = m.expire(ctx, e)
 	case unsettle:
-		_, err := m.finishRevocation(ctx, e)
-		return err
+		_, err = m.finishRevocation(ctx, e)
 	case announce, notice:
-		return m.announce(ctx, e, s)
-	default:
-		return nil
+		err = m.announce(ctx, e, s)
 	}
+	return false, err
 }
 
 // announce owes token.expiring or grant.expiring, and pays it.
