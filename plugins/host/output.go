@@ -23,26 +23,27 @@ const (
 	maxLine       = 16 << 10 // bytes of a line that are kept
 	maxAttributes = 32       // of a JSON line
 	maxLastLine   = 300      // runes of the line that an error quotes
-	linesASecond  = 100
-	linesAtOnce   = 500
-	bytesASecond  = 2 << 20
-	lineCost      = 100 // bytes that a line counts for, besides its own
+	bytesASecond  = 2 << 20  // are read
 	bytesAtOnce   = 16 << 20
+	lineCost      = 100      // bytes that a line counts for when it is read, besides its own
+	loggedASecond = 16 << 10 // bytes
+	loggedAtOnce  = 512 << 10
+	recordCost    = 300         // bytes that a record counts for, besides its line's
 	droppedEvery  = time.Second // is told of lines that are dropped, at most
 )
 
 // outputLog turns what a process writes into log records. Nothing that is written can make it fail or grow: lines are
-// cut, a flood is dropped and counted, and JSON is read without trusting its types. Nor does a flood keep this process busy:
-// it is read slowly, so that the one who writes has to wait.
+// cut, a flood is dropped and counted, so that the log grows by a bounded number of bytes a second, and JSON is read without
+// trusting its types. Nor does a flood keep this process busy: it is read slowly, so that the one who writes has to wait.
 type outputLog struct {
 	logger  *slog.Logger
 	secrets *discretion
 	bytes   *rate.Limiter // of all streams together
 
-	mu      sync.Mutex // guards what follows
-	limiter *rate.Limiter
-	dropped int       // and not told yet
-	told    time.Time // when lines that were dropped were last told of
+	mu      sync.Mutex    // guards what follows
+	limiter *rate.Limiter // of bytes that are logged
+	dropped int           // and not told yet
+	told    time.Time     // when lines that were dropped were last told of
 	inPanic bool
 	last    string
 }
@@ -50,7 +51,7 @@ type outputLog struct {
 func newOutputLog(logger *slog.Logger, secrets *discretion) *outputLog {
 	return &outputLog{
 		logger: logger, secrets: secrets,
-		bytes: rate.NewLimiter(bytesASecond, bytesAtOnce), limiter: rate.NewLimiter(linesASecond, linesAtOnce),
+		bytes: rate.NewLimiter(bytesASecond, bytesAtOnce), limiter: rate.NewLimiter(loggedASecond, loggedAtOnce),
 	}
 }
 
@@ -101,8 +102,8 @@ func (o *outputLog) stderrLine(line []byte, cut bool) {
 
 // allow applies the limit to one line. It tells of the first that it drops at once, after which nothing more may come, and
 // of others once in a while. The caller holds mu.
-func (o *outputLog) allow() bool {
-	allowed := o.limiter.Allow()
+func (o *outputLog) allow(length int) bool {
+	allowed := o.limiter.AllowN(time.Now(), recordCost+length)
 	if !allowed {
 		o.dropped++
 	}
@@ -129,18 +130,18 @@ func (o *outputLog) plainLine(stream, line string) {
 	}
 	if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
 		o.inPanic = true
-		if o.allow() {
+		if o.allow(len(line)) {
 			o.logger.Error("the plugin crashed; it is started again", "line", withoutPanicValue(line))
 		}
 		return
 	}
 	if o.inPanic {
-		if isTraceback(line) && o.allow() {
+		if isTraceback(line) && o.allow(len(line)) {
 			o.logger.Error("the plugin crashed; it is started again", "line", line)
 		}
 		return
 	}
-	if o.allow() {
+	if o.allow(len(line)) {
 		o.logger.Debug("the plugin wrote", "stream", stream, "line", o.secrets.clean(printable(line, maxLine)))
 	}
 }
@@ -163,7 +164,7 @@ func isTraceback(line string) bool { return traceback.MatchString(line) }
 func (o *outputLog) jsonLine(line []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.allow() { // before it costs anything
+	if !o.allow(len(line)) { // before it costs anything
 		return true
 	}
 	decoder := json.NewDecoder(bytes.NewReader(line))

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 )
 
 // logged returns the records that the text on standard error makes, each as level, message and fields.
@@ -70,10 +71,29 @@ func TestLongLineKeepsItsBeginning(t *testing.T) {
 }
 
 func TestFloodOfLinesIsDroppedAndCounted(t *testing.T) {
-	records := logged(t, strings.Repeat("line\n", 100_000))
-	last := records[len(records)-1]
-	if len(records) > 4*linesAtOnce || last["msg"] != "the plugin writes too much; lines were dropped" {
-		t.Errorf("got %d records, the last %v", len(records), last)
+	tests := map[string]string{
+		"short":   "line\n",
+		"long":    strings.Repeat("z", maxLine-1) + "\n",
+		"records": `{"msg":"` + strings.Repeat("z", 1000) + "\"}\n",
+	}
+	for name, line := range tests {
+		t.Run(name, func(t *testing.T) {
+			flood := strings.Repeat(line, bytesAtOnce/2/(lineCost+len(line))) // is not read slowly
+			begun := time.Now()
+			records := logged(t, flood)
+			most := 1 + (loggedAtOnce+int(loggedASecond*time.Since(begun).Seconds()))/(recordCost+len(line)-1) // that are of lines
+			dropped, kept := 0, 0
+			for _, r := range records {
+				if r["msg"] == "the plugin writes too much; lines were dropped" {
+					dropped += int(r["lines"].(float64))
+				} else {
+					kept++
+				}
+			}
+			if kept == 0 || kept > most || kept+dropped != strings.Count(flood, "\n") {
+				t.Errorf("%d of %d lines are logged, at most %d may; %d are told to be dropped", kept, strings.Count(flood, "\n"), most, dropped)
+			}
+		})
 	}
 }
 
