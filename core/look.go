@@ -271,10 +271,11 @@ func (m *Manager) lookAll(ctx context.Context, vendor string, grants []overdue) 
 // delays no other.
 func (m *Manager) armMissing(ctx context.Context) {
 	armed, err := m.timers.Armed(ctx)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
-		if ctx.Err() == nil {
-			m.log.WarnContext(ctx, "the timers that are armed could not be listed; every grant's is armed anew", "error", err)
-		}
+		m.log.WarnContext(ctx, "the timers that are armed could not be listed; every grant's is armed anew", "error", err)
 		armed = map[string]bool{}
 	}
 	missing := map[string][]string{} // of every vendor that has grants
@@ -309,6 +310,9 @@ func (m *Manager) armThese(ctx context.Context, vendor string, ids []string) {
 	}
 	count, missed := 0, missed{vendor: vendor}
 	for _, id := range ids {
+		if ctx.Err() != nil {
+			break // the next start arms those that are left
+		}
 		if err := m.rearm(ctx, id); err != nil {
 			missed.add(id, err)
 			continue
