@@ -107,7 +107,7 @@ func checkJetStream(ctx context.Context, nc *nats.Conn, js jetstream.JetStream) 
 		return fmt.Errorf("the NATS server %s has JetStream off for this account: turn it on (jetstream: enabled)",
 			nc.ConnectedServerName())
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
+	if isTimeout(err) {
 		return fmt.Errorf("the NATS server %s does not answer on $JS.API.INFO: give this user permission for $JS.API.> "+
 			"and see that JetStream has a leader: %w", nc.ConnectedServerName(), err)
 	}
@@ -119,4 +119,9 @@ func checkJetStream(ctx context.Context, nc *nats.Conn, js jetstream.JetStream) 
 			nc.ConnectedServerName(), nc.ConnectedServerVersion(), info.API.Level, apiLevel)
 	}
 	return nil
+}
+
+// isTimeout reports whether there was no answer in time.
+func isTimeout(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
 }

@@ -92,7 +92,7 @@ func operationError(err error) string {
 		return "conflict"
 	case errors.Is(err, core.ErrDamaged):
 		return "damaged"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+	case isTimeout(err):
 		return "timeout"
 	case errors.As(err, &api):
 		return "refused"

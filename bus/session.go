@@ -186,6 +186,16 @@ func (s *session) whileOpen(ctx context.Context) (context.Context, func()) {
 	}
 }
 
+// deleteConsumer removes a consumer that was read. Where that fails the server does it after consumerInactive.
+func (s *session) deleteConsumer(ctx context.Context, of jetstream.Stream, c jetstream.Consumer) {
+	if !s.state.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), consumerCleanup) // who read has often ended by now
+	defer cancel()
+	_ = of.DeleteConsumer(ctx, c.CachedInfo().Name)
+}
+
 // close undoes what open did, in reverse, and waits for it.
 func (s *session) close(ctx context.Context) error {
 	close(s.closing)

@@ -119,7 +119,7 @@ func (s *session) write(ctx context.Context, m *nats.Msg, revision uint64) (uint
 		return 0, core.ErrConflict
 	}
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
+		if isTimeout(err) {
 			now := time.Now()
 			s.unanswered.Store(&now)
 		}

@@ -74,23 +74,6 @@ func (t timers) Disarm(ctx context.Context, vendor, grant string) error {
 	return nil
 }
 
-// Armed lists the subjects of the stream.
-func (t timers) Armed(ctx context.Context) (map[string]bool, error) {
-	ses, err := t.bus.opened()
-	if err != nil {
-		return nil, err
-	}
-	info, err := ses.timers.Info(ctx, jetstream.WithSubjectFilter(t.subject("*", "*", "*")))
-	if err != nil {
-		return nil, fmt.Errorf("list the timers: %w", err)
-	}
-	armed := make(map[string]bool, len(info.State.Subjects))
-	for subject := range info.State.Subjects {
-		armed[lastToken(subject)] = true
-	}
-	return armed, nil
-}
-
 // Work asks for one due timer at a time with each of limit workers, so that a replica holds no more than it works on.
 func (t timers) Work(ctx context.Context, vendor string, limit int, fn func(context.Context, core.Due) error) error {
 	ses, err := t.open(vendor, "_")
@@ -200,8 +183,7 @@ func next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, erro
 	if m, ok := <-batch.Messages(); ok {
 		return m, nil
 	}
-	err = batch.Error()
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
+	if err = batch.Error(); isTimeout(err) {
 		return nil, nil
 	}
 	return nil, err

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/esignd/esignd/core"
 )
 
@@ -86,6 +88,35 @@ func TestTimerFiresAtItsTimeAndIsNotArmedAfter(t *testing.T) {
 	arm(t, timers, "vendor", "g_2", time.Now().Add(-24*time.Hour))
 	if d := receive(t, due); d.Grant != "g_2" {
 		t.Errorf("due %s, want g_2, whose time had passed", d.Grant)
+	}
+}
+
+// TestArmedListsMoreTimersThanOneRequestReads arms so many that they are read with several requests.
+func TestArmedListsMoreTimersThanOneRequestReads(t *testing.T) {
+	t.Parallel()
+	timers := openBus(t, embeddedConfig(t.TempDir())).Timers()
+	const n = armedBatch + 10
+	var group errgroup.Group
+	group.SetLimit(64)
+	for i := range n {
+		group.Go(func() error {
+			return timers.Arm(t.Context(), "vendor", fmt.Sprintf("g_%d", i), time.Now().Add(time.Hour))
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := timers.Disarm(testContext(t), "vendor", "g_7"); err != nil {
+		t.Fatal(err)
+	}
+	armed := armedNow(t, timers)
+	for i := range n {
+		if id := fmt.Sprintf("g_%d", i); armed[id] == (i == 7) {
+			t.Errorf("%s: armed %t", id, armed[id])
+		}
+	}
+	if len(armed) != n-1 {
+		t.Errorf("%d are armed, want %d", len(armed), n-1)
 	}
 }
 

@@ -29,8 +29,8 @@ const (
 
 	watchBuffer       = 512
 	watchOpened       = 32 // messages that are open before they are told
-	watchInactive     = 30 * time.Second
-	watchCleanup      = 500 * time.Millisecond
+	consumerInactive  = 30 * time.Second
+	consumerCleanup   = 500 * time.Millisecond
 	watchRetryInitial = 50 * time.Millisecond
 	watchRetryMax     = 2 * time.Second
 )
@@ -101,7 +101,7 @@ func (w *watch) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer w.unsubscribe(ctx, consumer)
+	defer w.ses.deleteConsumer(ctx, w.ses.records, consumer)
 	it, err := consumer.Messages(jetstream.PullMaxMessages(watchBuffer))
 	if err != nil {
 		return fmt.Errorf("read the watch's consumer: %w", err)
@@ -200,7 +200,7 @@ func (w *watch) subscribe(ctx context.Context) (jetstream.Consumer, error) {
 	}
 	cfg := jetstream.ConsumerConfig{
 		AckPolicy:         jetstream.AckNonePolicy,
-		InactiveThreshold: watchInactive,
+		InactiveThreshold: consumerInactive,
 		MemoryStorage:     true,
 		Replicas:          1,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -220,17 +220,6 @@ func (w *watch) subscribe(ctx context.Context) (jetstream.Consumer, error) {
 		return nil, fmt.Errorf("make the watch's consumer: %w", err)
 	}
 	return consumer, nil
-}
-
-// unsubscribe removes the consumer. Where that fails the server does it after watchInactive.
-func (w *watch) unsubscribe(ctx context.Context, c jetstream.Consumer) {
-	if !w.ses.state.IsConnected() {
-		return
-	}
-	// The watch's context has ended here.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), watchCleanup)
-	defer cancel()
-	_ = w.ses.records.DeleteConsumer(ctx, c.CachedInfo().Name)
 }
 
 // poll asks the leader for the newest message. It returns an error where the consumer is of no use any more; that the
