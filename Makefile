@@ -116,8 +116,8 @@ generate: $(tools)/buf-$(BUF_VERSION) $(tools)/protoc-gen reference ## Generate 
 
 # The tests without the variable check that what they generate is up to date.
 .PHONY: reference
-reference: ## Generate the parts of docs that come from the code: states, subjects, messages, command lines
-	ESIGND_GENERATE=1 go test -count=1 -run '^TestReference' ./core ./cmd/... ./tests/site
+reference: ## Generate the parts of docs that come from the code: states, subjects, messages, settings, command lines, metrics
+	ESIGND_GENERATE=1 go test -count=1 -run '^TestReference' . ./core ./cmd/... ./tests ./tests/site
 
 .PHONY: check-generated
 check-generated: $(tools)/buf-$(BUF_VERSION) $(tools)/protoc-gen ## Check that the generated code is that of the protocol

@@ -28,7 +28,7 @@ const (
 // streamLook bounds how long whoever looks at the metrics waits for the state of the streams.
 const streamLook = time.Second
 
-// metrics are the instruments of a Bus. docs/metrics.md says what each means.
+// metrics are the instruments of a Bus. docs/metrics.md lists them, as they are made here.
 type metrics struct {
 	meter      metric.Meter
 	operations metric.Float64Histogram
@@ -44,24 +44,25 @@ type metrics struct {
 func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 	i := newInstruments(mp)
 	x := &metrics{
-		meter:       i.meter,
-		operations:  i.histogram("esignd.jetstream.operation.duration", "Duration of operations of JetStream.", .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5),
+		meter: i.meter,
+		operations: i.histogram("esignd.jetstream.operation.duration", "Duration of operations of JetStream.",
+			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}, operationKey, errorKey),
 		measured:    map[string][]metric.RecordOption{},
-		connected:   i.count("esignd.nats.connected", "{connection}", "Connections to NATS that are up."),
+		connected:   i.count("esignd.nats.connected", "{connection}", "Connections to NATS that are up.", connectionKey),
 		writable:    i.count("esignd.nats.writable", "{server}", "Whether JetStream takes writes."),
 		audited:     i.count("esignd.audit.writable", "{stream}", "Whether the audit can be written, where it is on."),
 		refused:     i.total("esignd.audit.refused", "{act}", "Acts that were not done because the audit could not be written."),
 		connections: i.count("esignd.nats.server.connections", "{connection}", "Connections to the embedded server."),
-		room:        i.count("system.filesystem.usage", "By", "Room on the file systems that are written."),
+		room:        i.count("system.filesystem.usage", "By", "Room on the file systems that are written.", folderKey, spaceKey),
 		storage:     i.count("esignd.jetstream.storage.usage", "By", "Bytes that JetStream has on disk."),
-		messages:    i.count("esignd.stream.messages", "{message}", "Messages in a stream."),
-		size:        i.count("esignd.stream.size", "By", "Bytes in a stream."),
-		reconnects:  i.total("esignd.nats.reconnects", "{reconnect}", "Connections to NATS that were made again."),
+		messages:    i.count("esignd.stream.messages", "{message}", "Messages in a stream.", streamKey),
+		size:        i.count("esignd.stream.size", "By", "Bytes in a stream.", streamKey),
+		reconnects:  i.total("esignd.nats.reconnects", "{reconnect}", "Connections to NATS that were made again.", connectionKey),
 		slow:        i.total("esignd.nats.server.slow_consumers", "{connection}", "Connections that the embedded server closed because they did not keep up."),
 		apiErrors:   i.total("esignd.nats.server.jetstream.errors", "{request}", "Requests to the embedded server's JetStream that it refused."),
 	}
 	x.storageLimit = i.count("esignd.jetstream.storage.limit", "By", "Bytes that JetStream may have on disk, where there is a limit.")
-	age, err := i.meter.Float64ObservableGauge("esignd.key.age", metric.WithUnit("s"), metric.WithDescription("Age of the key that seals new secrets."))
+	age, err := i.meter.Float64ObservableGauge("esignd.key.age", metric.WithUnit("s"), core.Describe("Age of the key that seals new secrets."))
 	x.keyAge = made(i, "esignd.key.age", age, err)
 	for _, op := range []string{opRead, opWrite, opRemove, opPublish, opArm} {
 		x.measured[op] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(operationKey.String(op)))}
@@ -70,8 +71,10 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 }
 
 const (
-	operationKey = attribute.Key("esignd.jetstream.operation")
-	errorKey     = attribute.Key("error.type")
+	operationKey  = attribute.Key("esignd.jetstream.operation")
+	connectionKey = attribute.Key("esignd.nats.connection")
+	streamKey     = attribute.Key("esignd.stream")
+	errorKey      = attribute.Key("error.type")
 )
 
 // operated measures an operation that began at a time and ends now.
@@ -120,7 +123,7 @@ func (x *metrics) observe(s *session) (metric.Registration, error) {
 
 func (x *metrics) observeConnections(s *session, to metric.Observer) {
 	for name, nc := range map[string]*nats.Conn{"state": s.state, "public": s.public} {
-		which := metric.WithAttributes(attribute.String("esignd.nats.connection", name))
+		which := metric.WithAttributes(connectionKey.String(name))
 		to.ObserveInt64(x.connected, truth(nc.IsConnected()), which)
 		to.ObserveInt64(x.reconnects, whole(nc.Stats().Reconnects), which)
 	}
@@ -165,7 +168,7 @@ func (x *metrics) observeStreams(ctx context.Context, s *session, to metric.Obse
 		if err != nil {
 			continue
 		}
-		which := metric.WithAttributes(attribute.String("esignd.stream", info.Config.Name))
+		which := metric.WithAttributes(streamKey.String(info.Config.Name))
 		to.ObserveInt64(x.messages, whole(info.State.Msgs), which)
 		to.ObserveInt64(x.size, whole(info.State.Bytes), which)
 	}
@@ -203,17 +206,17 @@ func made[T any](i *instruments, name string, instrument T, err error) T {
 	return instrument
 }
 
-func (i *instruments) histogram(name, meaning string, buckets ...float64) metric.Float64Histogram {
-	h, err := i.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(meaning), metric.WithExplicitBucketBoundaries(buckets...))
+func (i *instruments) histogram(name, meaning string, buckets []float64, attributes ...attribute.Key) metric.Float64Histogram {
+	h, err := i.meter.Float64Histogram(name, metric.WithUnit("s"), core.Describe(meaning, attributes...), metric.WithExplicitBucketBoundaries(buckets...))
 	return made(i, name, h, err)
 }
 
-func (i *instruments) count(name, unit, meaning string) metric.Int64ObservableUpDownCounter {
-	c, err := i.meter.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(meaning))
+func (i *instruments) count(name, unit, meaning string, attributes ...attribute.Key) metric.Int64ObservableUpDownCounter {
+	c, err := i.meter.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), core.Describe(meaning, attributes...))
 	return made(i, name, c, err)
 }
 
-func (i *instruments) total(name, unit, meaning string) metric.Int64ObservableCounter {
-	c, err := i.meter.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(meaning))
+func (i *instruments) total(name, unit, meaning string, attributes ...attribute.Key) metric.Int64ObservableCounter {
+	c, err := i.meter.Int64ObservableCounter(name, metric.WithUnit(unit), core.Describe(meaning, attributes...))
 	return made(i, name, c, err)
 }

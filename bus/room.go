@@ -9,9 +9,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// The values of folderKey.
+// The attributes of room, and the folders.
 const (
 	folderKey       = attribute.Key("esignd.folder")
+	spaceKey        = attribute.Key("system.filesystem.state")
 	folderData      = "data_dir"
 	folderJetStream = "jetstream"
 )
@@ -41,7 +42,7 @@ func (x *metrics) observeRoom(s *session, to metric.Observer) {
 			continue // it is told by what cannot be written
 		}
 		for state, bytes := range map[string]uint64{"used": there.used, "free": there.free, "reserved": there.reserved} {
-			to.ObserveInt64(x.room, whole(bytes), metric.WithAttributes(folderKey.String(name), attribute.String("system.filesystem.state", state)))
+			to.ObserveInt64(x.room, whole(bytes), metric.WithAttributes(folderKey.String(name), spaceKey.String(state)))
 		}
 	}
 }

@@ -11,6 +11,16 @@ import (
 	"github.com/esignd/esignd/core"
 )
 
+// Keys of attributes of a Service's measurements.
+const (
+	systemKey           = attribute.Key("messaging.system")
+	messageOperationKey = attribute.Key("messaging.operation.name")
+	templateKey         = attribute.Key("messaging.destination.template")
+	cachedKey           = attribute.Key("esignd.cached")
+	endpointKey         = attribute.Key("esignd.endpoint")
+	reasonKey           = attribute.Key("esignd.reason")
+)
+
 // serviceMetrics are the instruments of a Service. What NATS discovery tells of its endpoints is told here as well.
 type serviceMetrics struct {
 	meter               metric.Meter
@@ -24,10 +34,11 @@ func newServiceMetrics(mp metric.MeterProvider) (*serviceMetrics, error) {
 	x := &serviceMetrics{
 		meter: i.meter,
 		duration: i.histogram("messaging.process.duration", "Duration of requests, until the answer is sent.",
-			.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30),
-		dropped:    i.total("esignd.request.dropped", "{request}", "Requests that were not answered."),
-		overloaded: i.total("esignd.request.overloaded", "{request}", "Requests that were refused because too many were being worked on."),
-		active:     i.count("esignd.request.active", "{request}", "Requests that are being worked on."),
+			[]float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+			systemKey, messageOperationKey, templateKey, cachedKey, errorKey),
+		dropped:    i.total("esignd.request.dropped", "{request}", "Requests that were not answered.", endpointKey, reasonKey),
+		overloaded: i.total("esignd.request.overloaded", "{request}", "Requests that were refused because too many were being worked on.", endpointKey),
+		active:     i.count("esignd.request.active", "{request}", "Requests that are being worked on.", endpointKey),
 	}
 	return x, errors.Join(i.errs...)
 }
@@ -41,16 +52,16 @@ type measures struct {
 func newMeasures(template string) measures {
 	with := func(more ...attribute.KeyValue) []metric.RecordOption {
 		return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(append(more,
-			attribute.String("messaging.system", "nats"),
-			attribute.String("messaging.operation.name", "process"),
-			attribute.String("messaging.destination.template", template))...))}
+			systemKey.String("nats"),
+			messageOperationKey.String("process"),
+			templateKey.String(template))...))}
 	}
 	m := measures{
-		worked: with(attribute.Bool("esignd.cached", false)), cached: with(attribute.Bool("esignd.cached", true)),
+		worked: with(cachedKey.Bool(false)), cached: with(cachedKey.Bool(true)),
 		failed: map[core.Code][]metric.RecordOption{},
 	}
 	for _, code := range core.Codes() {
-		m.failed[code] = with(attribute.Bool("esignd.cached", false), errorKey.String(string(code)))
+		m.failed[code] = with(cachedKey.Bool(false), errorKey.String(string(code)))
 	}
 	return m
 }
@@ -71,14 +82,14 @@ func (x *serviceMetrics) answered(ctx context.Context, r *request) {
 func (x *serviceMetrics) observe(endpoints []*endpoint) (metric.Registration, error) {
 	return x.meter.RegisterCallback(func(_ context.Context, to metric.Observer) error {
 		for _, e := range endpoints {
-			name := attribute.String("esignd.endpoint", string(e.name))
+			name := endpointKey.String(string(e.name))
 			only := metric.WithAttributes(name)
 			to.ObserveInt64(x.active, e.count.pending.Load(), only)
 			to.ObserveInt64(x.overloaded, whole(e.count.overloaded.Load()), only)
 			for reason, n := range map[string]uint64{
 				"no_reply": e.count.noReply.Load(), "bad_reply": e.count.badReply.Load(), "unsent": e.count.unsent.Load(),
 			} {
-				to.ObserveInt64(x.dropped, whole(n), metric.WithAttributes(name, attribute.String("esignd.reason", reason)))
+				to.ObserveInt64(x.dropped, whole(n), metric.WithAttributes(name, reasonKey.String(reason)))
 			}
 		}
 		return nil

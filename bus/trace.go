@@ -16,8 +16,8 @@ import (
 // names in braces for what there are many of, and stands in the span's name too.
 func messaging(operation, kind, subject, template string) trace.SpanStartEventOption {
 	return trace.WithAttributes(
-		attribute.String("messaging.system", "nats"),
-		attribute.String("messaging.operation.name", operation),
+		systemKey.String("nats"),
+		messageOperationKey.String(operation),
 		attribute.String("messaging.operation.type", kind),
 		attribute.String("messaging.destination.name", subject),
 		attribute.String("messaging.destination.template", template),

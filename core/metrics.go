@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -14,9 +13,18 @@ import (
 // Keys of attributes of spans and measurements. No value is made of a request: each is a name of the configuration, or
 // one of a list.
 const (
-	vendorKey = attribute.Key("esignd.vendor")
-	clientKey = attribute.Key("esignd.client")
-	errorKey  = attribute.Key("error.type")
+	vendorKey    = attribute.Key("esignd.vendor")
+	clientKey    = attribute.Key("esignd.client")
+	stateKey     = attribute.Key("esignd.grant.state")
+	reasonKey    = attribute.Key("esignd.reason")
+	eventKey     = attribute.Key("esignd.event.type")
+	claimKey     = attribute.Key("esignd.claim.result")
+	phaseKey     = attribute.Key("esignd.refresh.phase")
+	breakerKey   = attribute.Key("esignd.breaker.state")
+	grantTypeKey = attribute.Key("oauth.grant_type")
+	scopeKey     = attribute.Key("esignd.failure.scope")
+	outcomeKey   = attribute.Key("esignd.outcome")
+	errorKey     = attribute.Key("error.type")
 )
 
 // The parts of a refresh, in their order.
@@ -35,7 +43,7 @@ var (
 	lifetimeBuckets = []float64{1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400}
 )
 
-// metrics are the instruments of a Manager. docs/metrics.md says what each means.
+// metrics are the instruments of a Manager. docs/metrics.md lists them, as they are made here.
 type metrics struct {
 	issued, failures, lastTries   metric.Int64Counter
 	claims, lostClaims, published metric.Int64Counter
@@ -54,48 +62,21 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 	}
 	i := instruments{meter: mp.Meter(scopeName)}
 	x := &metrics{
-		issued:     i.counter("esignd.token.issued", "{token}", "Token sets that were committed."),
-		failures:   i.counter("esignd.token.request.failures", "{request}", "Requests for a token set that brought none."),
-		lastTries:  i.counter("esignd.refresh.last_tries", "{call}", "Refresh tokens of unknown fate that were presented once more, where the vendor rotates."),
-		claims:     i.counter("esignd.claim.attempts", "{claim}", "Claims that were tried, by what came of it."),
-		lostClaims: i.counter("esignd.claim.lost", "{claim}", "Claims that were settled because their owner is gone."),
-		published:  i.counter("esignd.event.published", "{event}", "Events that were published."),
-		refreshes:  i.histogram("esignd.refresh.duration", "Duration of refreshes, from the first who wants one to the commit.", callBuckets),
-		phases:     i.histogram("esignd.refresh.phase.duration", "Duration of the parts of refreshes.", callBuckets),
-		lag:        i.histogram("esignd.timer.lag", "Time from when a timer was due to the look at its grant.", lagBuckets),
-		remaining:  i.histogram("esignd.token.remaining", "Time to live of tokens when they are handed out.", lifetimeBuckets),
+		issued: i.counter("esignd.token.issued", "{token}", "Token sets that were committed.", vendorKey, clientKey, reasonKey),
+		failures: i.counter("esignd.token.request.failures", "{request}", "Requests for a token set that brought none.",
+			vendorKey, clientKey, grantTypeKey, scopeKey, outcomeKey, errorKey),
+		lastTries:  i.counter("esignd.refresh.last_tries", "{call}", "Refresh tokens of unknown fate that were presented once more, where the vendor rotates.", vendorKey, clientKey),
+		claims:     i.counter("esignd.claim.attempts", "{claim}", "Claims that were tried, by what came of it.", vendorKey, clientKey, claimKey),
+		lostClaims: i.counter("esignd.claim.lost", "{claim}", "Claims that were settled because their owner is gone.", vendorKey, clientKey),
+		published:  i.counter("esignd.event.published", "{event}", "Events that were published.", vendorKey, eventKey),
+		refreshes:  i.histogram("esignd.refresh.duration", "Duration of refreshes, from the first who wants one to the commit.", callBuckets, vendorKey, errorKey),
+		phases:     i.histogram("esignd.refresh.phase.duration", "Duration of the parts of refreshes.", callBuckets, vendorKey, phaseKey),
+		lag:        i.histogram("esignd.timer.lag", "Time from when a timer was due to the look at its grant.", lagBuckets, vendorKey),
+		remaining:  i.histogram("esignd.token.remaining", "Time to live of tokens when they are handed out.", lifetimeBuckets, vendorKey, clientKey),
 		handedOut:  map[string][]metric.RecordOption{},
 	}
 	x.observed.make(&i)
 	return x, errors.Join(i.errs...)
-}
-
-// instruments makes instruments and collects what goes wrong.
-type instruments struct {
-	meter metric.Meter
-	errs  []error
-}
-
-func made[T any](i *instruments, name string, instrument T, err error) T {
-	if err != nil {
-		i.errs = append(i.errs, fmt.Errorf("make the metric %s: %w", name, err))
-	}
-	return instrument
-}
-
-func (i *instruments) counter(name, unit, meaning string) metric.Int64Counter {
-	c, err := i.meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(meaning))
-	return made(i, name, c, err)
-}
-
-func (i *instruments) histogram(name, meaning string, buckets []float64) metric.Float64Histogram {
-	h, err := i.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(meaning), metric.WithExplicitBucketBoundaries(buckets...))
-	return made(i, name, h, err)
-}
-
-func (i *instruments) count(name, unit, meaning string) metric.Int64ObservableUpDownCounter {
-	c, err := i.meter.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(meaning))
-	return made(i, name, c, err)
 }
 
 // addClient prepares what is measured often.
@@ -114,7 +95,7 @@ func (x *metrics) gave(ctx context.Context, t *Token) {
 
 // gotToken counts a token set that was committed, whose event was owed with it.
 func (x *metrics) gotToken(ctx context.Context, g *grant, reason string) {
-	x.issued.Add(ctx, 1, metric.WithAttributes(vendorKey.String(g.Vendor), clientKey.String(g.Client), attribute.String("esignd.reason", reason)))
+	x.issued.Add(ctx, 1, metric.WithAttributes(vendorKey.String(g.Vendor), clientKey.String(g.Client), reasonKey.String(reason)))
 }
 
 // committed counts what a commit wrote into g.
@@ -130,9 +111,9 @@ func (x *metrics) committed(ctx context.Context, g *grant, r result) {
 // failed counts a request for a token set that brought none.
 func (x *metrics) failed(ctx context.Context, cl *Client, grantType GrantType, v *VendorError) {
 	x.failures.Add(ctx, 1, metric.WithAttributes(append(of(cl),
-		attribute.String("oauth.grant_type", string(grantType)),
-		attribute.String("esignd.failure.scope", ruleFor(v).scope.String()),
-		attribute.String("esignd.outcome", v.Outcome.String()),
+		grantTypeKey.String(string(grantType)),
+		scopeKey.String(ruleFor(v).scope.String()),
+		outcomeKey.String(v.Outcome.String()),
 		errorKey.String(v.Code))...))
 }
 
@@ -157,7 +138,7 @@ func (x *metrics) awaited(ctx context.Context, t *target) {
 }
 
 func (x *metrics) claim(ctx context.Context, cl *Client, came string) {
-	x.claims.Add(ctx, 1, metric.WithAttributes(append(of(cl), attribute.String("esignd.claim.result", came))...))
+	x.claims.Add(ctx, 1, metric.WithAttributes(append(of(cl), claimKey.String(came))...))
 }
 
 // lost counts a claim whose owner is gone.
@@ -167,7 +148,7 @@ func (x *metrics) lost(ctx context.Context, g *grant) {
 
 // told counts an event that was published.
 func (x *metrics) told(ctx context.Context, e Event) {
-	x.published.Add(ctx, 1, metric.WithAttributes(vendorKey.String(e.Vendor), attribute.String("esignd.event.type", string(e.Type))))
+	x.published.Add(ctx, 1, metric.WithAttributes(vendorKey.String(e.Vendor), eventKey.String(string(e.Type))))
 }
 
 // phase measures a part of a refresh, which began at a time and ends now.
@@ -176,7 +157,7 @@ func (x *metrics) phase(ctx context.Context, cl *Client, name string, began time
 }
 
 func (x *metrics) part(ctx context.Context, cl *Client, name string, d time.Duration) {
-	x.phases.Record(ctx, d.Seconds(), metric.WithAttributes(vendorKey.String(cl.Vendor), attribute.String("esignd.refresh.phase", name)))
+	x.phases.Record(ctx, d.Seconds(), metric.WithAttributes(vendorKey.String(cl.Vendor), phaseKey.String(name)))
 }
 
 // called measures a call, which took so long in all.

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 )
 
@@ -23,17 +22,17 @@ type observed struct {
 
 func (o *observed) make(i *instruments) {
 	o.meter = i.meter
-	o.grants = i.count("esignd.grant.count", "{grant}", "Grants that there are.")
-	o.expired = i.count("esignd.grant.expired", "{grant}", "Active grants of eager clients without a live access token, as of the last sweep.")
-	o.owed = i.count("esignd.event.owed", "{event}", "Events that are to be published.")
+	o.grants = i.count("esignd.grant.count", "{grant}", "Grants that there are.", vendorKey, clientKey, stateKey)
+	o.expired = i.count("esignd.grant.expired", "{grant}", "Active grants of eager clients without a live access token, as of the last sweep.", vendorKey, clientKey)
+	o.owed = i.count("esignd.event.owed", "{event}", "Events that are to be published.", vendorKey)
 	o.uncommitted = i.count("esignd.outcome.uncommitted", "{outcome}", "Outcomes of calls to vendors that wait to be written to the store.")
-	o.breaker = i.count("esignd.breaker.count", "{breaker}", "Breakers that are in a state.")
-	o.suspended = i.count("esignd.client.suspended", "{client}", "Clients whose credentials the vendor refuses.")
+	o.breaker = i.count("esignd.breaker.count", "{breaker}", "Breakers that are in a state.", vendorKey, clientKey, breakerKey)
+	o.suspended = i.count("esignd.client.suspended", "{client}", "Clients whose credentials the vendor refuses.", vendorKey, clientKey)
 	o.refreshing = i.count("esignd.refresh.active", "{refresh}", "Refreshes that are under way.")
-	o.calls = i.count("esignd.vendor.call.active", "{call}", "Calls to a vendor that are under way.")
-	o.queued = i.count("esignd.vendor.call.queued", "{call}", "Calls to a vendor that wait for others to end.")
+	o.calls = i.count("esignd.vendor.call.active", "{call}", "Calls to a vendor that are under way.", vendorKey)
+	o.queued = i.count("esignd.vendor.call.queued", "{call}", "Calls to a vendor that wait for others to end.", vendorKey)
 	silence, err := i.meter.Float64ObservableGauge("esignd.store.silence", metric.WithUnit("s"),
-		metric.WithDescription("Time since the watch of the store was last heard."))
+		Describe("Time since the watch of the store was last heard."))
 	o.silence = made(i, "esignd.store.silence", silence, err)
 }
 
@@ -68,7 +67,7 @@ func (m *Manager) observeGrants(to metric.Observer) {
 		}
 	}
 	for p, n := range counts {
-		to.ObserveInt64(o.grants, n, metric.WithAttributes(vendorKey.String(p.vendor), clientKey.String(p.client), attribute.String("esignd.grant.state", string(p.state))))
+		to.ObserveInt64(o.grants, n, metric.WithAttributes(vendorKey.String(p.vendor), clientKey.String(p.client), stateKey.String(string(p.state))))
 	}
 	for vendor := range m.slots {
 		owed[vendor] += 0
@@ -89,7 +88,7 @@ func (m *Manager) observeClients(to metric.Observer) {
 	for name, cl := range m.clients {
 		now := m.breakers[name].state()
 		for _, state := range breakerStates {
-			to.ObserveInt64(o.breaker, truth(state == now), metric.WithAttributes(append(of(cl), attribute.String("esignd.breaker.state", state))...))
+			to.ObserveInt64(o.breaker, truth(state == now), metric.WithAttributes(append(of(cl), breakerKey.String(state))...))
 		}
 		to.ObserveInt64(o.suspended, truth(m.suspended(cl) != nil), metric.WithAttributes(of(cl)...))
 	}

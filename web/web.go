@@ -14,6 +14,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/esignd/esignd/bus/tlsfiles"
@@ -128,7 +129,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	fillDefaults(&cfg)
 	duration, err := cfg.MeterProvider.Meter(scopeName).Float64Histogram("http.server.request.duration",
-		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP server requests."),
+		metric.WithUnit("s"), core.Describe("Duration of HTTP server requests.", semconv.HTTPRequestMethodKey, semconv.HTTPRouteKey, semconv.HTTPResponseStatusCodeKey),
 		metric.WithExplicitBucketBoundaries(.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
 	if err != nil {
 		return nil, fmt.Errorf("make the instrument for request durations: %w", err)

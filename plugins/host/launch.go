@@ -15,7 +15,6 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 
@@ -93,7 +92,7 @@ func (p *Plugin) environment() []string {
 
 // clientConfig is good for one start: nothing in it can be used twice.
 func clientConfig(i *instance, cfg Config, socketDir string, log *outputLog) *goplugin.ClientConfig {
-	which := attribute.String("esignd.vendor", cfg.Vendor)
+	which := vendorKey.String(cfg.Vendor)
 	traced := otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.ServicePrefix(wire.ServicePrefix)),
 		otelgrpc.WithSpanAttributes(which), otelgrpc.WithMetricAttributes(which),
 		otelgrpc.WithTracerProvider(cfg.TracerProvider), otelgrpc.WithMeterProvider(cfg.MeterProvider), otelgrpc.WithPropagators(propagation.TraceContext{}))

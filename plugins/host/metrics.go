@@ -9,12 +9,17 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/esignd/esignd/core"
 )
 
 // scopeName is the instrumentation scope of this package.
 const scopeName = "github.com/esignd/esignd/plugins/host"
 
-// metrics are the instruments of a Set. docs/metrics.md says what each means.
+// vendorKey is the attribute that says which plugin.
+const vendorKey = attribute.Key("esignd.vendor")
+
+// metrics are the instruments of a Set. docs/metrics.md lists them, as they are made here.
 type metrics struct {
 	meter            metric.Meter
 	restarts         metric.Int64ObservableCounter
@@ -29,13 +34,13 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 	x := &metrics{meter: mp.Meter(scopeName)}
 	var errs [4]error
 	x.restarts, errs[0] = x.meter.Int64ObservableCounter("esignd.plugin.restarts", metric.WithUnit("{restart}"),
-		metric.WithDescription("Processes of a plugin that were replaced."))
+		core.Describe("Processes of a plugin that were replaced.", vendorKey))
 	x.up, errs[1] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.up", metric.WithUnit("{process}"),
-		metric.WithDescription("Processes of a plugin that are ready: one, or none."))
+		core.Describe("Processes of a plugin that are ready: one, or none.", vendorKey))
 	x.calls, errs[2] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.call.active", metric.WithUnit("{call}"),
-		metric.WithDescription("Calls in a plugin's process."))
+		core.Describe("Calls in a plugin's process.", vendorKey))
 	x.bytes, errs[3] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.memory.usage", metric.WithUnit("By"),
-		metric.WithDescription("Physical memory of a plugin's process. On Linux only."))
+		core.Describe("Physical memory of a plugin's process. On Linux only.", vendorKey))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make the metrics of plugins: %w", err)
 	}
@@ -46,7 +51,7 @@ func newMetrics(mp metric.MeterProvider) (*metrics, error) {
 func (x *metrics) observe(s *Set) (metric.Registration, error) {
 	return x.meter.RegisterCallback(func(_ context.Context, to metric.Observer) error {
 		for _, p := range s.all() {
-			which := metric.WithAttributes(attribute.String("esignd.vendor", p.cfg.Vendor))
+			which := metric.WithAttributes(vendorKey.String(p.cfg.Vendor))
 			status := p.Status()
 			to.ObserveInt64(x.restarts, int64(status.Restarts), which)
 			ready := int64(0)
