@@ -3,7 +3,10 @@ package esignd
 import "slices"
 
 // What the tests look into.
-var PatternWords = patternWords
+var (
+	PatternWords = patternWords
+	VariableOf   = variableOf
+)
 
 func Document(c Config) map[string]any { return c.document() }
 

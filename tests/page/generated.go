@@ -1,6 +1,8 @@
 package page
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -66,4 +68,25 @@ func replace(document, name, text string) (string, error) {
 		return "", fmt.Errorf("there is no part %s, from <!-- generated: %s, by `make generate` --> to <!-- end of generated: %s -->", name, name, name)
 	}
 	return head.String() + "\n" + strings.TrimSpace(text) + "\n\n" + tail.String(), nil
+}
+
+// Members are the names of the members of a JSON object, in their order.
+func Members(t testing.TB, object json.RawMessage) (names []string) {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(object))
+	if _, err := d.Token(); err != nil {
+		t.Fatal(err)
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, fmt.Sprint(name))
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return names
 }

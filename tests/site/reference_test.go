@@ -1,7 +1,6 @@
 package site
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -59,33 +58,12 @@ func messages(t *testing.T) []message {
 			t.Fatalf("%s: %v", file, err)
 		}
 		m := message{name: strings.TrimSuffix(path.Base(file), ".json"), title: schema.Title}
-		for _, name := range memberNames(t, schema.Properties) {
+		for _, name := range page.Members(t, schema.Properties) {
 			m.fields = append(m.fields, readField(t, schema.Properties, name, slices.Contains(schema.Required, name)))
 		}
 		all = append(all, m)
 	}
 	return all
-}
-
-// memberNames are the names of an object's members in their order.
-func memberNames(t *testing.T, object json.RawMessage) (names []string) {
-	t.Helper()
-	d := json.NewDecoder(bytes.NewReader(object))
-	if _, err := d.Token(); err != nil {
-		t.Fatal(err)
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, fmt.Sprint(name))
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return names
 }
 
 func readField(t *testing.T, properties json.RawMessage, name string, required bool) field {
