@@ -23,9 +23,9 @@ type devCommand struct {
 	Once       bool          `help:"With --demo: stop when every vendor has shown every kind of event; fail after a minute."`
 	DataDir    string        `type:"path" placeholder:"DIR" help:"Folder for all state. Default: esignd-data here, and with --demo a temporary one."`
 	PluginsDir string        `type:"path" placeholder:"DIR" help:"Folder of the plugin binaries. Default: that of this binary."`
-	NATS       string        `name:"nats" default:"127.0.0.1:4222" help:"Where NATS listens."`
-	HTTP       string        `name:"http" default:"127.0.0.1:8080" help:"Where browsers are answered."`
-	Admin      string        `default:"127.0.0.1:8081" help:"Where the console is."`
+	NATS       string        `name:"nats" default:"127.0.0.1:4222" env:"ESIGND_NATS_LISTEN" help:"Where NATS listens."`
+	HTTP       string        `name:"http" default:"127.0.0.1:8080" env:"ESIGND_HTTP_LISTEN" help:"Where browsers are answered."`
+	Admin      string        `default:"127.0.0.1:8081" env:"ESIGND_HTTP_ADMIN" help:"Where the console is."`
 	Lifetime   time.Duration `help:"How long the sandboxes' access tokens live. Default: a minute, and with --demo 15 seconds."`
 }
 
