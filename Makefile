@@ -54,7 +54,7 @@ test: build ## Vet, and run the tests under the race detector
 test-all: test test-heavy ## Run the long tests too
 
 .PHONY: test-heavy
-test-heavy: build collector promtool temporal-server
+test-heavy: build collector promtool systemd temporal-server
 	files=$$(grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build .*\bheavy\b' .)
 	# Where there is a file for !heavy, tests do more with the tag. Elsewhere those with the tag will do: make test has run the others.
 	both=$$(grep -rlE --include='*_test.go' --exclude-dir=examples '^//go:build !heavy' . | xargs -n 1 dirname | sort -u)
@@ -154,6 +154,10 @@ $(tools)/bin/promtool:
 	apt-get download prometheus || { apt-get update && apt-get download prometheus; }
 	dpkg-deb -x prometheus_*.deb .
 	install usr/bin/promtool $@
+
+.PHONY: systemd
+systemd: ## Install Debian's package systemd, whose systemd-analyze verifies units, unless it is there
+	type -P systemd-analyze || apt-get install -y --no-install-recommends systemd || { apt-get update && apt-get install -y --no-install-recommends systemd; }
 
 .PHONY: clean
 clean: ## Remove what was built, and the tools

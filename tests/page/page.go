@@ -13,8 +13,8 @@
 //	LANGUAGE file=NAME what the reader writes to a file of that name
 //	yaml              a configuration, which loads; yaml wrong: which does not. One that is indented goes on with the one above
 //
-// Right above a block can stand, in an HTML comment that no reader sees, why it is not run: <!-- not run: REASON -->, or
-// which test does: <!-- run by: TestName of FILE -->. Above all blocks of a page the latter can stand for all of them, as
+// Right above a block can stand, in an HTML comment that no reader sees, which test does what it says where following the
+// page does not: <!-- run by: TestName of FILE -->. Above all blocks of a page it can stand for all of them, as
 // <!-- page run by: TestName of FILE -->, and <!-- before: COMMAND --> is what stays in a terminal before the page begins.
 package page
 
@@ -45,8 +45,8 @@ type Block struct {
 	Stays, Link         bool
 	// Wrong says that what the block holds is a mistake, and is refused.
 	Wrong bool
-	// NotRun is the reason why nobody does what the block says, RunBy the test that does it. Empty: none.
-	NotRun, RunBy string
+	// RunBy is the test that does what the block says: "TestName of FILE". Empty: who follows the page does.
+	RunBy string
 	// Generated says that the block is in a part that is generated.
 	Generated bool
 	Text      string
@@ -55,7 +55,7 @@ type Block struct {
 
 var (
 	fence  = regexp.MustCompile("^( *)```(.*)$")
-	marker = regexp.MustCompile(`^ *<!-- (not run|run by|page run by|before): (.+) -->$`)
+	marker = regexp.MustCompile(`^ *<!-- (run by|page run by|before): (.+) -->$`)
 	list   = regexp.MustCompile(`^ *([-*]|\d+\.) `)
 )
 
@@ -140,8 +140,6 @@ func (r *reader) prose(line string) error {
 
 func (r *reader) mark(what, text string) {
 	switch what {
-	case "not run":
-		r.marked.NotRun = text
 	case "run by":
 		r.marked.RunBy = text
 	case "page run by":
@@ -176,5 +174,5 @@ func (b *Block) read(info string) error {
 
 // Commands reports whether there is something to type on the page.
 func (p Page) Commands() bool {
-	return slices.ContainsFunc(p.Blocks, func(b Block) bool { return b.Kind == "sh" && b.NotRun == "" && b.RunBy == "" })
+	return slices.ContainsFunc(p.Blocks, func(b Block) bool { return b.Kind == "sh" && b.RunBy == "" })
 }

@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestBlocksAreReadAsTheyStand(t *testing.T) {
 	const document = "<!-- before: bin/esignd dev -->\n\nA\n```go file=a/b.go\npackage b\n\n// x\n```\n```sh stays\nls\n```\n\n```text link\nhttp://x\n```\n" +
 		"```json message=token\n```\n- a list:\n\n    goes on\n\n  ```go from=x.go\n  x\n   y\n  ```\n" +
-		"\nThen:\n\n<!-- not run: it takes a day -->\n```sh\nsleep 1d\n```\n\n<!-- run by: TestA of a_test.go -->\n\n```ini\n```\n" +
+		"\nThen:\n\n<!-- run by: TestDay of a_test.go -->\n```sh\nsleep 1d\n```\n\n<!-- run by: TestA of a_test.go -->\n\n```ini\n```\n" +
 		"<!-- generated: x, by `make generate` -->\n```mermaid\n```\n<!-- end of generated: x -->\n"
 	got, err := Read(strings.NewReader(document))
 	want := Page{Before: "bin/esignd dev", Blocks: []Block{
@@ -23,7 +23,7 @@ func TestBlocksAreReadAsTheyStand(t *testing.T) {
 		{Kind: "text", Link: true, Text: "http://x\n", Line: 13},
 		{Kind: "json", Message: "token", Line: 16},
 		{Kind: "go", From: "x.go", Text: "x\n y\n", Line: 22},
-		{Kind: "sh", NotRun: "it takes a day", Text: "sleep 1d\n", Line: 30},
+		{Kind: "sh", RunBy: "TestDay of a_test.go", Text: "sleep 1d\n", Line: 30},
 		{Kind: "ini", RunBy: "TestA of a_test.go", Line: 36},
 		{Kind: "mermaid", Generated: true, Line: 39},
 	}}
@@ -34,14 +34,14 @@ func TestBlocksAreReadAsTheyStand(t *testing.T) {
 
 func TestPageThatCouldNotBeCheckedIsRefused(t *testing.T) {
 	for document, says := range map[string]string{
-		"```sh\nls\n":                                    "line 1: the block does not end",
-		"```sh\nls\n```text\n```\n":                      "line 3: a block begins in that of line 1",
-		"a\n```\nls\n```\n":                              "line 2: a block without a language",
-		"```sh quickly\nls\n```\n":                       `line 1: "quickly" says nothing`,
-		"```go from=\n```\n":                             `line 1: "from=" says nothing`,
-		"text\n\n    ls\n":                               "line 3: a block by indentation",
-		"- a\n\nthen\n\n    ls\n":                        "line 5: a block by indentation",
-		"<!-- not run: no -->\ntext\n\n```sh\nls\n```\n": "line 2: the comment above is for a block",
+		"```sh\nls\n":                                   "line 1: the block does not end",
+		"```sh\nls\n```text\n```\n":                     "line 3: a block begins in that of line 1",
+		"a\n```\nls\n```\n":                             "line 2: a block without a language",
+		"```sh quickly\nls\n```\n":                      `line 1: "quickly" says nothing`,
+		"```go from=\n```\n":                            `line 1: "from=" says nothing`,
+		"text\n\n    ls\n":                              "line 3: a block by indentation",
+		"- a\n\nthen\n\n    ls\n":                       "line 5: a block by indentation",
+		"<!-- run by: no -->\ntext\n\n```sh\nls\n```\n": "line 2: the comment above is for a block",
 	} {
 		if _, err := Read(strings.NewReader(document)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %s", document, err, says)
@@ -122,7 +122,7 @@ func TestSessionFollowsAPage(t *testing.T) {
 	const document = "```yaml file=a.yaml\nat: 127.0.0.1:4222\n```\n```sh\ncat a.yaml\n```\n```text\nat: 127.0.0.1:4222\n```\n" +
 		"```sh stays\necho up at 127.0.0.1:4222\nexec sleep 1d\n```\n```text\nup at 127.0.0.1:4222\n```\n" +
 		"```sh\necho '{\"at\":\"127.0.0.1:4222\"}'\n```\n```json\n{\"at\": \"127.0.0.1:4222\"}\n```\n" +
-		"<!-- not run: it fails -->\n```sh\nfalse\n```\n"
+		"<!-- run by: another -->\n```sh\nfalse\n```\n"
 	p, err := Read(strings.NewReader(document))
 	if err != nil || !p.Commands() {
 		t.Fatal(p, err)

@@ -62,7 +62,7 @@ func (s *Session) shown(text string) string {
 // "reads" it.
 func (s *Session) Do(b Block) (did string, err error) {
 	switch {
-	case b.NotRun != "" || b.RunBy != "":
+	case b.RunBy != "":
 		return "reads", nil
 	case b.File != "":
 		return "writes", s.write(b)

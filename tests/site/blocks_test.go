@@ -15,50 +15,28 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/esignd/esignd/bus/wire"
 	"github.com/esignd/esignd/tests/page"
 )
 
-// notRun are the blocks that nobody runs, by page: their first line. A page that has another one fails.
-var notRun = map[string][]string{
-	"README.md":             {"make build                              # bin/esignd, bin/plugin-host, bin/esignd-plugin-*"},
-	"docs/quick-start.md":   {"make build"},
-	"docs/running.md":       {"bin/esignd doctor --config esignd.yaml", "[Service]"},
-	"docs/configuration.md": {"authorization: {credentials_file: /run/secrets/metrics}", "[Service]"},
-}
-
 // TestEveryBlockIsChecked holds that each block of each page is of a kind that is checked, and checks those that can be
 // without running anything.
 func TestEveryBlockIsChecked(t *testing.T) {
 	for path, p := range pages(t) {
 		t.Run(path, func(t *testing.T) {
-			var excused []string
 			checkTestIsThere(t, p.RunBy)
 			for i, b := range p.Blocks {
 				checkTestIsThere(t, b.RunBy)
-				switch {
-				case b.NotRun != "":
-					first, _, _ := strings.Cut(b.Text, "\n")
-					excused = append(excused, first)
-				case b.RunBy == "" && p.RunBy == "":
-					if err := check(t, path, p, i); err != nil {
-						t.Errorf("line %d: %v", b.Line, err)
-					}
+				if b.RunBy != "" || p.RunBy != "" {
+					continue
+				}
+				if err := check(t, path, p, i); err != nil {
+					t.Errorf("line %d: %v", b.Line, err)
 				}
 			}
-			if diff := cmp.Diff(notRun[path], excused); diff != "" {
-				t.Errorf("blocks that are not run, -known +found:\n%s", diff)
-			}
 		})
-	}
-	all := pages(t)
-	for path := range notRun {
-		if _, ok := all[path]; !ok {
-			t.Errorf("there is no page %s", path)
-		}
 	}
 }
 
@@ -102,7 +80,7 @@ func check(t *testing.T, path string, p page.Page, i int) error {
 
 // follows reports whether the block is what the one before it prints.
 func follows(p page.Page, i int) bool {
-	return i > 0 && p.Blocks[i-1].Kind == "sh" && p.Blocks[i-1].NotRun == "" && p.Blocks[i-1].RunBy == ""
+	return i > 0 && p.Blocks[i-1].Kind == "sh" && p.Blocks[i-1].RunBy == ""
 }
 
 var testName = regexp.MustCompile(`^(Test\w+) of (\S+_test\.go)$`)

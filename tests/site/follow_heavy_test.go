@@ -3,7 +3,6 @@
 package site
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,23 +44,24 @@ func follow(t *testing.T, path string, p page.Page) {
 	}
 }
 
-func newSession(t *testing.T) *page.Session {
+// newSession opens a shell in a folder that is as a clone. What asks another machine by https finds a proxy that is not there.
+func newSession(t *testing.T, env ...string) *page.Session {
 	t.Helper()
 	nats, http, admin := system.FreeAddress(t), system.FreeAddress(t), system.FreeAddress(t)
-	folder := clone(t, fmt.Sprintf("--nats %s --http %s --admin %s", nats, http, admin))
-	env := []string{
-		"PATH=" + filepath.Dir(system.NATSCommand(t)) + string(filepath.ListSeparator) + os.Getenv("PATH"),
-		"HOME=" + folder, "NO_COLOR=1", "GORACE=atexit_sleep_ms=0", "ESIGND_SERVER=nats://" + nats, "NATS_URL=nats://" + nats,
-		"ESIGND_DATA_DIR=" + filepath.Join(folder, "data"), "ESIGND_NATS_LISTEN=" + nats, "ESIGND_HTTP_LISTEN=" + http, "ESIGND_HTTP_ADMIN=" + admin,
-	}
+	folder := clone(t)
+	env = append(env,
+		"PATH="+filepath.Dir(system.NATSCommand(t))+string(filepath.ListSeparator)+os.Getenv("PATH"),
+		"HOME="+folder, "NO_COLOR=1", "GORACE=atexit_sleep_ms=0", "ESIGND_SERVER=nats://"+nats, "NATS_URL=nats://"+nats,
+		"ESIGND_DATA_DIR="+filepath.Join(folder, "data"), "ESIGND_NATS_LISTEN="+nats, "ESIGND_HTTP_LISTEN="+http, "ESIGND_HTTP_ADMIN="+admin,
+		"HTTPS_PROXY=http://"+system.FreeAddress(t),
+	)
 	return page.NewSession(t, page.Config{Folder: folder, Env: env, Addresses: map[string]string{
 		"127.0.0.1:4222": nats, "127.0.0.1:8080": http, "127.0.0.1:8081": admin,
 	}})
 }
 
-// clone makes a folder with all that a clone of the repository has, and in bin the binaries under test. `esignd dev` gets the
-// flags, since others may be at its usual addresses.
-func clone(t *testing.T, flags string) string {
+// clone makes a folder with all that a clone of the repository has, and in bin the binaries under test.
+func clone(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
 	checkout := system.Must(filepath.Abs(root))(t)
@@ -75,13 +75,7 @@ func clone(t *testing.T, flags string) string {
 		t.Fatal(err)
 	}
 	for _, entry := range system.Must(os.ReadDir(string(binaries)))(t) {
-		if entry.Name() != "esignd" {
-			link(t, binaries.Path(entry.Name()), filepath.Join(bin, entry.Name()))
-		}
-	}
-	script := fmt.Sprintf("#!/bin/bash\nif [[ ${1-} = dev ]]; then shift; set -- dev %s \"$@\"; fi\nexec -a \"$0\" %q \"$@\"\n", flags, binaries.Path("esignd"))
-	if err := os.WriteFile(filepath.Join(bin, "esignd"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
+		link(t, binaries.Path(entry.Name()), filepath.Join(bin, entry.Name()))
 	}
 	return folder
 }
