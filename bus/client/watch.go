@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
@@ -78,6 +81,7 @@ func (c *Client) Watch(ctx context.Context, cfg WatchConfig, fn func(Event) erro
 		return w.live(ctx)
 	}
 	messages, err := w.open(ctx)
+	defer w.remind()()
 	for {
 		if err != nil {
 			return fmt.Errorf("watch the events of tenant %s: %w", c.tenant, err)
@@ -114,6 +118,8 @@ type watch struct {
 	opened bool          // once, so that last counts
 	last   uint64        // sequence in the stream up to which all was heard
 	seen   recent
+
+	said atomic.Pointer[string] // where it was said that the last message was heard
 }
 
 func (c *Client) newWatch(cfg WatchConfig, fn func(Event) error) (*watch, error) {
@@ -230,7 +236,27 @@ func (w *watch) take(ctx context.Context, m jetstream.Msg) error {
 	if md, err := m.Metadata(); err == nil {
 		w.last = max(w.last, md.Sequence.Stream)
 	}
+	said := m.Reply()
+	w.said.Store(&said)
 	return m.Ack()
+}
+
+// remind says once more that the last message was heard, whenever the connection is there again, until stop. What was said
+// may have been lost with the connection, and NATS gives out nothing more before it hears it, or for ackWait.
+func (w *watch) remind() (stop func()) {
+	back := w.client.conn.StatusChanged(nats.CONNECTED)
+	var reminding sync.WaitGroup
+	reminding.Go(func() {
+		for range back {
+			if said := w.said.Load(); said != nil {
+				_ = w.client.conn.Publish(*said, nil) // the connection may be lost again, and come again
+			}
+		}
+	})
+	return func() {
+		w.client.conn.RemoveStatusListener(back) // closes it
+		reminding.Wait()
+	}
 }
 
 // giveBack ends the subscription and says of what was not heard that it may be given out again at once, so that whoever

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,10 +78,16 @@ type watching struct {
 
 func startWatch(t *testing.T, c *client.Client, cfg client.WatchConfig) *watching {
 	t.Helper()
+	return startWatchOf(t, c, cfg, func(client.Event) {})
+}
+
+// startWatchOf calls fn for each event too, before it counts as heard.
+func startWatchOf(t *testing.T, c *client.Client, cfg client.WatchConfig, fn func(client.Event)) *watching {
+	t.Helper()
 	ctx, cancel := context.WithCancel(testContext(t))
 	w := &watching{heard: make(chan client.Event, 1000), done: make(chan error, 1), stop: cancel}
 	go func() {
-		w.done <- c.Watch(ctx, cfg, func(e client.Event) error { w.heard <- e; return nil })
+		w.done <- c.Watch(ctx, cfg, func(e client.Event) error { fn(e); w.heard <- e; return nil })
 	}()
 	t.Cleanup(cancel)
 	return w
@@ -208,6 +216,63 @@ func TestWatchOutlivesTheServer(t *testing.T) {
 			n.stop()
 			n.start(t)
 			until(t, "connected again", func() bool { return es.conn.IsConnected() })
+			es.publish(t, event("b", core.TokenIssued), event("c", core.TokenIssued))
+			w.want(t, "b", "c")
+			w.end(t)
+		})
+	}
+}
+
+// line dials connections that can go deaf: what is written is lost from then on, as when the other end is about to die.
+type line struct {
+	deaf atomic.Bool
+	lost chan string // what was
+	last atomic.Pointer[net.Conn]
+}
+
+func (l *line) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	l.deaf.Store(false)
+	l.last.Store(&conn)
+	return &deafConn{conn, l}, nil
+}
+
+type deafConn struct {
+	net.Conn
+	line *line
+}
+
+func (c *deafConn) Write(b []byte) (int, error) {
+	if !c.line.deaf.Load() {
+		return c.Conn.Write(b)
+	}
+	select {
+	case c.line.lost <- string(b):
+	default:
+	}
+	return len(b), nil
+}
+
+// NATS gives out nothing more while it waits for what was said of an event, which is for 30 seconds.
+func TestWatchGoesOnAtOnceWhereItsWordWasLost(t *testing.T) {
+	for _, durable := range []string{"", "billing"} {
+		t.Run("durable="+durable, func(t *testing.T) {
+			n := startNATS(t)
+			es := startEvents(t, n)
+			l := &line{lost: make(chan string, 100)}
+			c := newClient(t, dial(t, n, nats.SetCustomDialer(l)))
+			w := startWatchOf(t, c, client.WatchConfig{Durable: durable, Since: at}, func(e client.Event) { l.deaf.Store(e.ID == "a") })
+			es.publish(t, event("a", core.TokenIssued))
+			w.want(t, "a")
+			for text := ""; !strings.Contains(text, "$JS.ACK."); {
+				text = <-l.lost
+			}
+			if err := (*l.last.Load()).Close(); err != nil {
+				t.Fatal(err)
+			}
 			es.publish(t, event("b", core.TokenIssued), event("c", core.TokenIssued))
 			w.want(t, "b", "c")
 			w.end(t)
