@@ -56,7 +56,7 @@ func (n *natsServer) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the NATS server does not get ready")
 	}
 	n.Server = s
@@ -74,7 +74,7 @@ func (n *natsServer) stop() {
 
 func dial(t testing.TB, n *natsServer, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(n.ClientURL(), append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))...)
+	nc, err := nats.Connect(n.ClientURL(), append(opts, nats.Timeout(time.Minute), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -215,7 +215,8 @@ func TestWatchOutlivesTheServer(t *testing.T) {
 			w.want(t, "a")
 			n.stop()
 			n.start(t)
-			until(t, "connected again", func() bool { return es.conn.IsConnected() })
+			// By now the connection may not have noticed, and would send what is published to the server that is gone.
+			until(t, "connected again", func() bool { return es.conn.Stats().Reconnects > 0 && es.conn.IsConnected() })
 			es.publish(t, event("b", core.TokenIssued), event("c", core.TokenIssued))
 			w.want(t, "b", "c")
 			w.end(t)
