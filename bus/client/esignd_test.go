@@ -127,7 +127,7 @@ func (e *esignd) end(t *testing.T) {
 // client returns a Client that is connected as a service may be: under auth none, or by its credentials.
 func (e *esignd) client(t *testing.T, opts ...nats.Option) *client.Client {
 	t.Helper()
-	nc, err := nats.Connect(e.bus.ClientURL(), append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))...)
+	nc, err := nats.Connect(e.bus.ClientURL(), append(opts, nats.Timeout(time.Minute), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)
 	}

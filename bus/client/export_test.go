@@ -22,14 +22,15 @@ func (l *Local) Hearing(sel Selector) (hear func(context.Context, time.Duration)
 	return e.hear, e.close
 }
 
-// Age makes what a Cached Client keeps older by d.
+// Age makes what a Cached Client keeps as old as d, however long ago it was asked for.
 func (c *Client) Age(d time.Duration) {
 	c.cache.mu.Lock()
 	defer c.cache.mu.Unlock()
 	for _, s := range c.cache.slots {
-		older := *s.kept
-		older.asked, older.byWall = older.asked.Add(-d), older.byWall-d.Nanoseconds()
-		s.kept = &older
+		if s.kept != nil {
+			asked := time.Now().Add(-d)
+			s.kept = &keptToken{token: s.kept.token, asked: asked, byWall: asked.UnixNano()}
+		}
 	}
 }
 

@@ -142,7 +142,7 @@ func TestWaitReadyIsWokenByTheEvent(t *testing.T) {
 		g := e.connect(t, "alice", "r1")
 		e.kill(t, g)
 		waits := []ready{startReady(t, c, alice, never), startReady(t, c, client.Selector{Grant: g.Grant}, never)}
-		until(t, "both have their first answer", func() bool { return e.asked(t, wire.GrantGet) == len(waits) })
+		until(t, "both have their first answer", func() bool { return e.asked(t, wire.GrantGet) >= len(waits) })
 		other := e.connect(t, "bob", "r2") // wakes nobody
 		if _, err := c.Token(testContext(t), client.Selector{Grant: other.Grant}); err != nil {
 			t.Fatal(err)
@@ -175,7 +175,7 @@ func TestWaitReadyEndsWithTheGrant(t *testing.T) {
 			g := e.connect(t, "alice", "r1")
 			e.kill(t, g)
 			w := startReady(t, c, alice, never)
-			until(t, "it has its first answer", func() bool { return e.asked(t, wire.GrantGet) == 1 })
+			until(t, "it has its first answer", func() bool { return e.asked(t, wire.GrantGet) >= 1 })
 			w.parked(t)
 			if err := tc.end(c); err != nil {
 				t.Fatal(err)
@@ -195,7 +195,7 @@ func TestWaitReadyEndsWithItsContext(t *testing.T) {
 	done := make(chan error, 1)
 	c := e.client(t)
 	go func() { done <- c.WaitReady(ctx, alice) }()
-	until(t, "it waits", func() bool { return e.asked(t, wire.GrantGet) == 1 })
+	until(t, "it waits", func() bool { return e.asked(t, wire.GrantGet) >= 1 })
 	cancel()
 	err := <-done
 	if !errors.Is(err, context.Canceled) || errors.Is(err, client.ReauthorizationRequired) || !strings.Contains(err.Error(), string(client.ReauthorizationRequired)) {
@@ -242,7 +242,7 @@ func TestWaitReadyOutlivesTheServer(t *testing.T) {
 	g := e.connect(t, "alice", "r1")
 	e.kill(t, g)
 	w := startReady(t, c, alice, never)
-	until(t, "it has its first answer", func() bool { return e.asked(t, wire.GrantGet) == 1 })
+	until(t, "it has its first answer", func() bool { return e.asked(t, wire.GrantGet) >= 1 })
 	e.end(t)
 	e.begin(t)
 	e.connect(t, "alice", "r2")
