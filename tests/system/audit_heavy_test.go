@@ -63,7 +63,7 @@ func TestAuditSaysWhoGotAToken(t *testing.T) {
 			g.add("default", "watch", "auditor")
 			g.add("other", "signing", "caller")
 			g.esignd("creds", "new", "--daemon", "-o", g.file("esignd"))
-			box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+			box := system.World{Lifetime: time.Hour}.Open(t, "esignglobal")
 			options := system.Options{
 				Binaries: binaries, Auth: g.auth(), LogLevel: "debug", Env: []string{"ESIGND_AUDIT_ENABLED=true"},
 				Clients: []system.Registration{

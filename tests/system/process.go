@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -181,15 +182,19 @@ func Alive(pids map[string]int) []string {
 	return list
 }
 
-var nextPort atomic.Int32
+var (
+	nextPort atomic.Int32
+	claimed  sync.Map // listeners by port
+)
 
-// FreeAddress returns an address that is free and was given to no other test. Its port is below those that the kernel
-// gives to outgoing connections, so that it stays free until somebody listens.
+// FreeAddress returns an address that is free and is given to no other test, of no other process either, while this one
+// runs. Its port is below those that the kernel gives to outgoing connections, so that it stays free whenever nobody listens.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	nextPort.CompareAndSwap(0, 10_000+rand.Int32N(15_000))
 	for range 1000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(nextPort.Add(1))))
+		port := strconv.Itoa(int(nextPort.Add(1)))
+		address := net.JoinHostPort("127.0.0.1", port)
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
@@ -197,10 +202,22 @@ func FreeAddress(t testing.TB) string {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		return address
+		if claim(port) {
+			return address
+		}
 	}
 	t.Fatal("no free port")
 	return ""
+}
+
+// claim tells the tests of other processes that a port is taken, by listening there on another loopback address until this
+// process ends. It is true as well where there is no other.
+func claim(port string) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
+	if err == nil {
+		claimed.Store(port, l) // which keeps it from being closed as garbage
+	}
+	return !errors.Is(err, syscall.EADDRINUSE)
 }
 
 // Await polls until done reports true and fails the test when that takes longer than within.

@@ -4,10 +4,12 @@ package system_test
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/esignd/esignd/bus/client"
+	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/tests/system"
 )
 
@@ -30,7 +32,7 @@ func TestDaemonsShareAnExternalServer(t *testing.T) {
 			t.Parallel()
 			server := start(t)
 			server.Keyset = filepath.Join(t.TempDir(), "keyset.json")
-			box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+			box := system.World{Lifetime: time.Hour}.Open(t, "esignglobal")
 			options := system.Options{Binaries: binaries, NATS: &server, Clients: []system.Registration{
 				{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"},
 			}}
@@ -53,7 +55,7 @@ func TestDaemonsShareAnExternalServer(t *testing.T) {
 // A release and the one after it take turns at the same records.
 func TestTwoReleasesTakeTurns(t *testing.T) {
 	t.Parallel()
-	box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+	box := system.World{Lifetime: time.Hour}.Open(t, "esignglobal")
 	d := system.StartDaemon(t, system.Options{Binaries: binaries, Clients: []system.Registration{
 		{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials"},
 	}})
@@ -61,7 +63,12 @@ func TestTwoReleasesTakeTurns(t *testing.T) {
 		d.Stop()
 		d.Program = program
 		d.Start()
-		tok := system.Must(d.Dial().Refresh(t.Context(), client.Selector{Client: "robot"}))(t)
+		var tok client.Token
+		cl := d.Dial()
+		system.Await(t, time.Minute, "a refresh that is not too soon after the last", func() bool {
+			tok = system.Must(cl.Refresh(t.Context(), client.Selector{Client: "robot"}))(t)
+			return !slices.Contains(tok.Warnings, core.WarnRefreshedRecently)
+		})
 		if status := system.CallAPI(t, tok); status != 200 || tok.Generation != uint64(i+1) {
 			t.Errorf("%s: generation %d; the vendor answers %d to the token", program, tok.Generation, status)
 		}

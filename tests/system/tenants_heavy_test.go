@@ -99,7 +99,7 @@ func TestTenantsAreKeptApart(t *testing.T) {
 			g.add("default", "watch", "auditor")
 			g.add("other", "signing", "caller")
 			g.esignd("creds", "new", "--daemon", "-o", g.file("esignd"))
-			box := system.World{Lifetime: time.Minute}.Open(t, "esignglobal")
+			box := system.World{Lifetime: time.Hour}.Open(t, "esignglobal")
 			options := system.Options{Binaries: binaries, Auth: g.auth(), Clients: []system.Registration{
 				{Name: "robot", Vendor: "esignglobal", Box: box, GrantType: "client_credentials", Tenants: []string{"default", "other", "third"}},
 			}}
