@@ -118,17 +118,22 @@ func (f *fleet) operator() jetstream.JetStream {
 	return system.Must(jetstream.New(nc))(f.t)
 }
 
-// leader returns the server that leads the stream of records.
+// leader returns the server that leads the stream of records. While one is elected, there is none.
 func (f *fleet) leader(js jetstream.JetStream) *system.NATSServer {
 	f.t.Helper()
-	info := system.Must(js.Stream(f.t.Context(), "KV_ESIGN"))(f.t).CachedInfo()
-	for _, s := range f.servers {
-		if info.Cluster != nil && s.Name == info.Cluster.Leader {
-			return s
+	var leads *system.NATSServer
+	system.Await(f.t, time.Minute, "a server leads the records", func() bool {
+		stream, err := js.Stream(f.t.Context(), "KV_ESIGN")
+		if err != nil || stream.CachedInfo().Cluster == nil {
+			return false
 		}
-	}
-	f.t.Fatalf("no server leads the records: %+v", info.Cluster)
-	return nil
+		i := slices.IndexFunc(f.servers, func(s *system.NATSServer) bool { return s.Name == stream.CachedInfo().Cluster.Leader })
+		if i >= 0 {
+			leads = f.servers[i]
+		}
+		return i >= 0
+	})
+	return leads
 }
 
 // account names the nth.

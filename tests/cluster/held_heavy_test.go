@@ -41,10 +41,13 @@ func hold(t *testing.T, size int, start func(*testing.T, *vendor) *fleet) *held 
 		if err := h.bring(h.asks, n, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// All begin together: a replica waits ten seconds for an answer.
+	for n := range size {
 		h.work.Go(func() { h.refresh(n) })
 	}
 	t.Cleanup(h.work.Wait)
-	system.Await(t, 30*time.Second, "each refresh is at the vendor", func() bool {
+	system.Await(t, time.Minute, "each refresh is at the vendor", func() bool {
 		for n := range size {
 			if len(h.vendor.of(account(n))) == 0 {
 				return false
@@ -209,7 +212,7 @@ func TestReplicaStoppedAcrossItsClaim(t *testing.T) {
 			h.await(n, "refreshed by the one who woke", refreshed)
 		}
 	}
-	system.Await(t, 30*time.Second, "the one who woke is ready", h.daemons[victim].Ready)
+	system.Await(t, time.Minute, "the one who woke is ready", h.daemons[victim].Ready)
 	h.release(func(n int) bool { return !actedOn(n) && mine[n] })
 	for n := range h.size {
 		times := 1

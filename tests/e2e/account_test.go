@@ -67,7 +67,7 @@ func TestCreatedAccountIsConfirmedByTheVendorsEvent(t *testing.T) {
 	if err := box.ExpireAccessTokens(); err != nil {
 		t.Fatal(err)
 	}
-	system.Await(t, 5*time.Second, "a request is sent with a new token", func() bool { return send() == http.StatusOK })
+	system.Await(t, time.Minute, "a request is sent with a new token", func() bool { return send() == http.StatusOK })
 	if refused := box.Stats().APIRefused; refused == 0 {
 		t.Error("the vendor has refused no token")
 	}

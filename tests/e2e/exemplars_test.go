@@ -35,7 +35,7 @@ func wantExemplars(t *testing.T, d *system.Daemon, trace string) {
 		}
 		return names
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for names := missing(); len(names) > 0; names = missing() {
 		if time.Now().After(deadline) {
 			t.Errorf("no exemplar of the trace in %q:\n%s", names, page)

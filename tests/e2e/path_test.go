@@ -51,26 +51,20 @@ func liveGrant(t *testing.T, cl *client.Client, events *recorder, r system.Regis
 	wantError(t, cl, sel, core.ReauthorizationRequired, "pending")
 
 	connect(t, cl, r.Name, account)
-	first := system.Must(cl.Token(t.Context(), sel))(t)
-	if first.Generation != 1 || system.CallAPI(t, first) != http.StatusOK {
-		t.Fatalf("generation %d; the vendor's API answers %d", first.Generation, system.CallAPI(t, first))
+	first := use(t, cl, sel)
+	awaitExpired(t, first)
+	if second := use(t, cl, sel); second.Generation <= first.Generation {
+		t.Errorf("after the expiry: generation %d after %d", second.Generation, first.Generation)
 	}
-	before := r.Box.Stats().TokenRequests["refresh_token"]
-	awaitExpired(t, first, 15*time.Second)
-	second := system.Must(cl.Token(t.Context(), sel))(t)
-	if second.Generation < 2 || system.CallAPI(t, second) != http.StatusOK {
-		t.Errorf("after the expiry: generation %d; the vendor's API answers %d", second.Generation, system.CallAPI(t, second))
-	}
-	if n := r.Box.Stats().TokenRequests["refresh_token"] - before; n != int(second.Generation)-1 {
-		t.Errorf("%d refreshes at the vendor for generation %d", n, second.Generation)
-	}
+	system.Await(t, time.Minute, "each refresh at the vendor is a generation", func() bool {
+		return r.Box.Stats().TokenRequests["refresh_token"] == int(system.Must(cl.Token(t.Context(), sel))(t).Generation)-1
+	})
 	events.await(t, grant, client.TokenIssued, 2)
 
 	last := revoke(t, cl, events, r, sel)
 	connect(t, cl, r.Name, account)
-	again := system.Must(cl.Token(t.Context(), sel))(t)
-	if again.Generation != last+1 || system.CallAPI(t, again) != http.StatusOK {
-		t.Errorf("connected again: generation %d after %d; the vendor's API answers %d", again.Generation, last, system.CallAPI(t, again))
+	if again := use(t, cl, sel); again.Generation <= last {
+		t.Errorf("connected again: generation %d after %d", again.Generation, last)
 	}
 	events.await(t, grant, client.TokenIssued, last+1)
 	wantOrder(t, events.lines(grant),
@@ -98,6 +92,7 @@ func denied(t *testing.T, cl *client.Client, r system.Registration, account stri
 func revoke(t *testing.T, cl *client.Client, events *recorder, r system.Registration, sel client.Selector) uint64 {
 	t.Helper()
 	tok := refreshed(t, cl, sel)
+	ends := time.Now().Add(tok.ExpiresIn)
 	g := system.Must(cl.Revoke(t.Context(), sel, "tested"))(t)
 	canRevoke := r.Vendor == "adobesign"
 	if g.VendorRevoked == nil || *g.VendorRevoked != canRevoke {
@@ -110,7 +105,7 @@ func revoke(t *testing.T, cl *client.Client, events *recorder, r system.Registra
 	if canRevoke {
 		want = http.StatusUnauthorized
 	}
-	if got := system.CallAPI(t, tok); got != want {
+	if got := system.CallAPI(t, tok); got != want && time.Now().Before(ends) {
 		t.Errorf("the vendor's API answers %d to a revoked token, want %d", got, want)
 	}
 	wantError(t, cl, sel, core.ReauthorizationRequired, "tested")
@@ -123,24 +118,22 @@ func revoke(t *testing.T, cl *client.Client, events *recorder, r system.Registra
 
 func liveRobot(t *testing.T, cl *client.Client, events *recorder) {
 	sel := client.Selector{Client: "global-app"}
-	first := system.Must(cl.Token(t.Context(), sel))(t)
-	if system.CallAPI(t, first) != http.StatusOK {
-		t.Fatal("the vendor's API refuses the client's own token")
-	}
+	first := use(t, cl, sel)
 	// The vendor gives the same token with what is left of its life, so that in the last second of that there is none
 	// to be had; at any other time whoever asks gets a live one.
 	last := first
 	var dry time.Time
-	system.Await(t, 20*time.Second, "the client's own token is replaced", func() bool {
+	system.Await(t, time.Minute, "the client's own token is replaced", func() bool {
+		asked := time.Now()
 		tok, err := cl.Token(t.Context(), sel)
-		if errors.Is(err, core.TemporarilyUnavailable) && (dry.IsZero() || time.Since(dry) < 3*time.Second) {
+		if errors.Is(err, core.TemporarilyUnavailable) && (dry.IsZero() || time.Since(dry) < 10*time.Second) {
 			if dry.IsZero() {
 				dry = time.Now()
 			}
 			return false
 		}
 		last = system.Must(tok, err)(t)
-		if status := system.CallAPI(t, last); status != http.StatusOK {
+		if status := system.CallAPI(t, last); status != http.StatusOK && time.Since(asked) < last.ExpiresIn {
 			t.Fatalf("generation %d: the vendor's API answers %d", last.Generation, status)
 		}
 		return !last.AccessToken.Equal(first.AccessToken)

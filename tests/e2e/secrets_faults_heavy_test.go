@@ -251,16 +251,16 @@ func (w *secretWorld) spool(d *system.Daemon, cl *client.Client, r system.Regist
 	r.Box.FailNext(1, adobe.Fault{Act: true, Wait: held})
 	var asking sync.WaitGroup
 	asking.Go(func() { _, _ = cl.Refresh(w.t.Context(), sel) })
-	system.Await(w.t, 20*time.Second, "the vendor has issued a token set", func() bool { return r.Box.Stats().Issued["refresh_token"] > before })
+	system.Await(w.t, time.Minute, "the vendor has issued a token set", func() bool { return r.Box.Stats().Issued["refresh_token"] > before })
 	server.Signal(syscall.SIGSTOP)
 	close(held)
 	folder := filepath.Join(d.DataDir, "uncommitted")
 	waiting := func() []string { return system.Must(filepath.Glob(filepath.Join(folder, "*.record")))(w.t) }
-	system.Await(w.t, 30*time.Second, "the outcome is in the spool", func() bool { return len(waiting()) > 0 })
+	system.Await(w.t, time.Minute, "the outcome is in the spool", func() bool { return len(waiting()) > 0 })
 	for _, file := range waiting() {
 		w.seen.keep("folder uncommitted", system.Must(os.ReadFile(file))(w.t))
 	}
 	server.Signal(syscall.SIGCONT)
 	asking.Wait()
-	system.Await(w.t, 60*time.Second, "the outcome is in the store", func() bool { return len(waiting()) == 0 && d.Ready() })
+	system.Await(w.t, time.Minute, "the outcome is in the store", func() bool { return len(waiting()) == 0 && d.Ready() })
 }

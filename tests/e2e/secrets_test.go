@@ -179,12 +179,12 @@ func (w *secretWorld) exercise(t *testing.T, d *system.Daemon, r system.Registra
 	sel := client.Selector{Client: r.Name, Account: "secret@example.com"}
 	w.connect(t, cl, sel)
 	tok := system.Must(cl.Token(ctx, sel))(t)
-	awaitExpired(t, tok, 15*time.Second)
+	awaitExpired(t, tok)
 	system.Must(cl.Token(ctx, sel))(t)
 
 	// A vendor that talks too much, and then one that refuses.
 	r.Box.FailNext(1, adobe.Fault{Status: http.StatusInternalServerError, Body: vendorWords})
-	system.Await(t, 10*time.Second, "a refresh meets the vendor's error", func() bool {
+	system.Await(t, time.Minute, "a refresh meets the vendor's error", func() bool {
 		tok, err := cl.Refresh(ctx, sel)
 		return err != nil || slices.Contains(tok.Warnings, "vendor_unavailable") || slices.Contains(tok.Warnings, "outcome_unknown")
 	})
@@ -355,5 +355,5 @@ func crash(t *testing.T, d *system.Daemon, r system.Registration) {
 	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
-	system.Await(t, 10*time.Second, "the plugin is back", func() bool { now := d.Plugins()[r.Vendor]; return now != 0 && now != pid })
+	system.Await(t, time.Minute, "the plugin is back", func() bool { now := d.Plugins()[r.Vendor]; return now != 0 && now != pid })
 }

@@ -184,7 +184,7 @@ func Alive(pids map[string]int) []string {
 
 var (
 	nextPort atomic.Int32
-	claimed  sync.Map // listeners by port
+	claimed  sync.Map // listeners by address
 )
 
 // FreeAddress returns an address that is free and is given to no other test, of no other process either, while this one
@@ -193,8 +193,7 @@ func FreeAddress(t testing.TB) string {
 	t.Helper()
 	nextPort.CompareAndSwap(0, 10_000+rand.Int32N(15_000))
 	for range 1000 {
-		port := strconv.Itoa(int(nextPort.Add(1)))
-		address := net.JoinHostPort("127.0.0.1", port)
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(nextPort.Add(1))))
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
@@ -202,7 +201,7 @@ func FreeAddress(t testing.TB) string {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if claim(port) {
+		if claim(address) {
 			return address
 		}
 	}
@@ -210,14 +209,13 @@ func FreeAddress(t testing.TB) string {
 	return ""
 }
 
-// claim tells the tests of other processes that a port is taken, by listening there on another loopback address until this
-// process ends. It is true as well where there is no other.
-func claim(port string) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
+// claim tells the tests of other processes that a port is taken, by holding that of UDP until this process ends.
+func claim(address string) bool {
+	l, err := net.ListenPacket("udp", address)
 	if err == nil {
-		claimed.Store(port, l) // which keeps it from being closed as garbage
+		claimed.Store(address, l) // which keeps it from being closed as garbage
 	}
-	return !errors.Is(err, syscall.EADDRINUSE)
+	return err == nil
 }
 
 // Await polls until done reports true and fails the test when that takes longer than within.
