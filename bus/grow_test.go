@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -76,7 +77,10 @@ func allRecords(t *testing.T, b *Bus) map[string]core.Record {
 func grow(t *testing.T, from, to Config, leaf string) ([]string, error) {
 	t.Helper()
 	var steps []string
-	err := Growth{From: from, To: to, Leaf: leaf, Tell: func(s string) { steps = append(steps, s) }}.Run(testContext(t))
+	// A mirror that does not get through at once is tried again by its server after ten seconds and more.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	err := Growth{From: from, To: to, Leaf: leaf, Tell: func(s string) { steps = append(steps, s) }}.Run(ctx)
 	return steps, err
 }
 

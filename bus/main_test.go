@@ -76,7 +76,7 @@ func openBus(t testing.TB, cfg Config) *Bus {
 
 func closeBus(t testing.TB, b *Bus) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.Close(ctx); err != nil {
 		t.Errorf("close: %v", err)
@@ -109,7 +109,7 @@ func (e *externalServer) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the external server does not get ready")
 	}
 	e.Server = s
@@ -149,7 +149,7 @@ func externalConfig(t *testing.T, url string) Config {
 // dialOutside connects as a program that was given nothing.
 func dialOutside(t testing.TB, b *Bus, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(b.ClientURL(), append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...)...)
+	nc, err := nats.Connect(b.ClientURL(), append([]nats.Option{nats.Timeout(time.Minute), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func put(t *testing.T, s core.Store, r core.Record) uint64 {
 // eventually polls a condition until it holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("did not happen: %s", what)

@@ -223,13 +223,17 @@ func TestServiceRefusesMalformedRequests(t *testing.T) {
 func TestServiceRefreshesOnceForFiftyCallers(t *testing.T) {
 	t.Parallel()
 	d := startDaemon(t, openBus(t, embeddedConfig(t.TempDir())), nil)
+	const callers = 50
+	connected := make([]*client.Client, callers)
+	for i := range connected {
+		connected[i], _ = d.caller(t, "default")
+	}
+	// From here on all has to be done within the ten seconds that the engine waits for the vendor.
 	entered, release := d.vendor.hold()
 	defer release()
-	const callers = 50
 	got := make(chan client.Token, callers)
 	var all sync.WaitGroup
-	for i := range callers {
-		c, _ := d.caller(t, "default")
+	for i, c := range connected {
 		all.Go(func() {
 			tok, err := c.Token(testContext(t), client.Selector{Client: "app"})
 			if err != nil {
