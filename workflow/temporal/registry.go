@@ -150,13 +150,15 @@ func grantWorkflow(ctx workflow.Context, r roll) error {
 	return workflow.NewContinueAsNewError(ctx, grantWorkflowType, r)
 }
 
-// drain takes what has come: first who wants to hear, so that nobody misses what came after. It leaves an event in Passing
-// where this run's history has no room for more.
+// drain takes what has come: before each event those who want to hear, so that nobody misses what came after. It leaves an
+// event in Passing where this run's history has no room for more.
 func (r *roll) drain(ctx workflow.Context, subscriptions, events workflow.ReceiveChannel) error {
-	r.enter(ctx, subscriptions)
 	for len(r.Passing) == 0 {
 		var e GrantEvent
-		if !events.ReceiveAsync(&e) {
+		came := events.ReceiveAsync(&e)
+		// While the event before was passed on, there may have come more than this one.
+		r.enter(ctx, subscriptions)
+		if !came {
 			return ctx.Err()
 		}
 		r.Passing = append(r.Passing, e)

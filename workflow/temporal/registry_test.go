@@ -30,6 +30,7 @@ type registry struct {
 	ended   []string // workflows that have
 	tidied  []tidying
 	signals []string // the events and workflows that were signaled
+	onFirst func()   // is called by the first signal
 }
 
 // tidying is one question for the workflows that have ended.
@@ -59,6 +60,9 @@ func (r *registry) signal(_, id, _, _ string, e any) error {
 		return errors.New("it has ended")
 	}
 	r.signals = append(r.signals, fmt.Sprint(e.(GrantEvent).ID, " ", id))
+	if len(r.signals) == 1 && r.onFirst != nil {
+		r.onFirst()
+	}
 	return nil
 }
 
@@ -210,6 +214,26 @@ func TestGrantWorkflowSignalsManyInSeveralRuns(t *testing.T) {
 	}
 	if living = append(living, "idle"); !slices.Equal(next.Workflows, living) {
 		t.Errorf("%d workflows are on the roll, not %d", len(next.Workflows), len(living))
+	}
+}
+
+// Who wants to hear while an event is passed on hears of the next one, which comes meanwhile too.
+func TestGrantWorkflowEntersWhoComesBeforeTheNextEvent(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	r.onFirst = func() {
+		r.subscribe("late")
+		r.SignalWorkflow(eventSignal, GrantEvent{ID: "later", Type: client.TokenRevoked, Grant: "g"})
+	}
+	r.at(time.Minute, func() { r.subscribe("early") })
+	r.at(time.Hour, func() { r.SignalWorkflow(eventSignal, GrantEvent{ID: "first", Type: client.TokenIssued, Grant: "g"}) })
+	r.at(2*time.Hour, func() { r.end("early", "late") })
+	r.ExecuteWorkflow(grantWorkflowType, roll{})
+	if err := r.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Sort(r.signals); !slices.Equal(r.signals, []string{"first early", "later early", "later late"}) {
+		t.Errorf("it signaled %v", r.signals)
 	}
 }
 
