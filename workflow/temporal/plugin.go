@@ -124,9 +124,10 @@ func (p *Plugin) NewClient(ctx context.Context, o temporalclient.PluginNewClient
 
 // start registers what the plugin runs on a worker, and begins to hear esignd's events.
 func (p *Plugin) start(ctx context.Context, o temporal.SimplePluginRunContextBeforeOptions) error {
-	o.Registry.RegisterWorkflowWithOptions(grantWorkflow, workflow.RegisterOptions{Name: grantWorkflowType})
-	o.Registry.RegisterActivityWithOptions(p.look, activity.RegisterOptions{Name: lookActivity})
-	o.Registry.RegisterActivityWithOptions(p.gone, activity.RegisterOptions{Name: goneActivity})
+	again := o.WorkflowReplayer // for each history that it replays
+	o.Registry.RegisterWorkflowWithOptions(grantWorkflow, workflow.RegisterOptions{Name: grantWorkflowType, DisableAlreadyRegisteredCheck: again})
+	o.Registry.RegisterActivityWithOptions(p.look, activity.RegisterOptions{Name: lookActivity, DisableAlreadyRegisteredCheck: again})
+	o.Registry.RegisterActivityWithOptions(p.gone, activity.RegisterOptions{Name: goneActivity, DisableAlreadyRegisteredCheck: again})
 	if o.WorkflowReplayer {
 		return nil
 	}
