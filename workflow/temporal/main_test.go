@@ -33,7 +33,7 @@ const lifetime = 10 * time.Second
 // world is what the tests share: a Temporal server, and `esignd dev` with its sandbox vendors.
 var world struct {
 	dir                  string // of the binaries
-	temporal, namespace  string
+	temporal             temporalServer
 	nats                 string
 	daemonOutput, output transcript.Transcript
 }
@@ -56,8 +56,8 @@ func run(m *testing.M) (code int, err error) {
 	if err := build(); err != nil {
 		return 1, err
 	}
-	stopTemporal, err := startTemporal()
-	if err != nil {
+	var stopTemporal func()
+	if world.temporal, stopTemporal, err = startTemporal(); err != nil {
 		return 1, err
 	}
 	stopDaemon, err := startDaemon()
@@ -97,20 +97,23 @@ func build() error {
 	return nil
 }
 
+// temporalServer is where one listens.
+type temporalServer struct{ address, namespace string }
+
 // startTemporal starts the server of tests/temporalserver, which says where it listens and ends with its input.
-func startTemporal() (stop func(), err error) {
-	cmd := exec.Command(filepath.Join(world.dir, "temporalserver"))
+func startTemporal(args ...string) (s temporalServer, stop func(), err error) {
+	cmd := exec.Command(filepath.Join(world.dir, "temporalserver"), args...)
 	cmd.Stderr = &world.output
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return s, nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return s, nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return s, nil, err
 	}
 	stop = func() {
 		_ = in.Close()
@@ -118,11 +121,11 @@ func startTemporal() (stop func(), err error) {
 	}
 	line := bufio.NewReader(out)
 	text, err := line.ReadString('\n')
-	if _, serr := fmt.Sscan(text, &world.temporal, &world.namespace); err != nil || serr != nil {
+	if _, serr := fmt.Sscan(text, &s.address, &s.namespace); err != nil || serr != nil {
 		stop()
-		return nil, fmt.Errorf("the Temporal server does not say where it listens: %q %w\n%s", text, errors.Join(err, serr), &world.output)
+		return s, nil, fmt.Errorf("the Temporal server does not say where it listens: %q %w\n%s", text, errors.Join(err, serr), &world.output)
 	}
-	return stop, nil
+	return s, stop, nil
 }
 
 func startDaemon() (stop func(), err error) {

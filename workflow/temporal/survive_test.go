@@ -31,7 +31,7 @@ type exampleWorker struct {
 func startWorker(t testing.TB) *exampleWorker {
 	t.Helper()
 	w := &exampleWorker{t: t}
-	w.cmd = exec.Command(filepath.Join(world.dir, "worker"), "--nats", world.nats, "--temporal", world.temporal, "--namespace", world.namespace)
+	w.cmd = exec.Command(filepath.Join(world.dir, "worker"), "--nats", world.nats, "--temporal", world.temporal.address, "--namespace", world.temporal.namespace)
 	w.cmd.Stdout, w.cmd.Stderr = &w.output, &w.output
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)

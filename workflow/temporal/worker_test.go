@@ -43,17 +43,27 @@ type runs struct{ workflows, activities []any }
 // newService makes a client, and no worker yet.
 func newService(t testing.TB, r runs) *service {
 	t.Helper()
+	return newServiceAt(t, world.temporal, r)
+}
+
+func newServiceAt(t testing.TB, server temporalServer, r runs) *service {
+	t.Helper()
 	s := &service{t: t, name: strings.ReplaceAll(t.Name(), "/", "-"), runs: r}
 	s.plugin = system.Must(esignd.New(esignd.Config{Client: dial(t), Durable: s.name, Logger: quiet()}))(t)
-	s.Client = dialTemporal(t, s.plugin)
+	s.Client = dialTemporalAt(t, server, s.plugin)
 	t.Cleanup(s.stop)
 	return s
 }
 
-func dialTemporal(t testing.TB, plugins ...temporal.Plugin) temporal.Client {
+func dialTemporal(t testing.TB) temporal.Client {
+	t.Helper()
+	return dialTemporalAt(t, world.temporal)
+}
+
+func dialTemporalAt(t testing.TB, server temporalServer, plugins ...temporal.Plugin) temporal.Client {
 	t.Helper()
 	c := system.Must(temporal.Dial(temporal.Options{
-		HostPort: world.temporal, Namespace: world.namespace, Plugins: plugins, Logger: log.NewStructuredLogger(quiet()),
+		HostPort: server.address, Namespace: server.namespace, Plugins: plugins, Logger: log.NewStructuredLogger(quiet()),
 	}))(t)
 	t.Cleanup(c.Close)
 	return c
@@ -97,20 +107,30 @@ func (s *service) registry(grant string) string { return "esignd/" + s.name + "/
 // await waits until the query of a workflow answers what is wanted.
 func (s *service) await(run temporal.WorkflowRun, want string) {
 	s.t.Helper()
+	s.awaitStage(run, want, func(stage string) bool { return stage == want })
+}
+
+func (s *service) awaitStage(run temporal.WorkflowRun, what string, wanted func(string) bool) {
+	s.t.Helper()
 	var got string
-	system.Await(s.t, patience, "the workflow says "+want, func() bool {
+	system.Await(s.t, patience, "the workflow says "+what, func() bool {
 		ctx, cancel := context.WithTimeout(s.t.Context(), queryPatience)
 		defer cancel()
 		v, err := s.QueryWorkflow(ctx, run.GetID(), run.GetRunID(), "stage")
-		return err == nil && v.Get(&got) == nil && got == want
+		return err == nil && v.Get(&got) == nil && wanted(got)
 	})
 }
 
 // history returns all events of a workflow's current run.
 func history(t testing.TB, c temporal.Client, id string) *historypb.History {
 	t.Helper()
+	return historyOf(t, c, id, "")
+}
+
+func historyOf(t testing.TB, c temporal.Client, id, run string) *historypb.History {
+	t.Helper()
 	out := &historypb.History{}
-	for events := c.GetWorkflowHistory(testContext(t), id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
+	for events := c.GetWorkflowHistory(testContext(t), id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
 		out.Events = append(out.Events, system.Must(events.Next())(t))
 	}
 	return out
@@ -125,11 +145,19 @@ func exported(t testing.TB, m proto.Message) [][]byte {
 // replay runs the workflow's code against its history, and fails where it would not do the same again.
 func (s *service) replay(id string) {
 	s.t.Helper()
+	s.replayAll(id, history(s.t, s.Client, id))
+}
+
+// replayAll is replay of several runs.
+func (s *service) replayAll(id string, runs ...*historypb.History) {
+	s.t.Helper()
 	replayer := system.Must(worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{Plugins: []worker.Plugin{s.plugin}}))(s.t)
 	for _, w := range s.runs.workflows {
 		replayer.RegisterWorkflow(w)
 	}
-	if err := replayer.ReplayWorkflowHistory(log.NewStructuredLogger(quiet()), history(s.t, s.Client, id)); err != nil {
-		s.t.Errorf("replay %s: %v", id, err)
+	for _, h := range runs {
+		if err := replayer.ReplayWorkflowHistory(log.NewStructuredLogger(quiet()), h); err != nil {
+			s.t.Errorf("replay %s: %v", id, err)
+		}
 	}
 }
