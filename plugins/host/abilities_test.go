@@ -146,7 +146,7 @@ func TestCreationThatHangsEndsTheProcessAndOneThatPanicsDoesNot(t *testing.T) {
 	if strings.Contains(logs.String(), "CANARY-s3cret") || p.Status().PID != pid {
 		t.Error("the panic's value is in the log, or the process is gone")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err = a.CreateAccount(ctx, accountOf("id", "hang"))
 	wantVendorError(t, err, core.Unknown, core.CodeTimeout)

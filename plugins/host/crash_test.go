@@ -51,49 +51,38 @@ func inFlight(t *testing.T, p *host.Plugin, logs *logBuffer, n int) <-chan error
 			errs <- err
 		}()
 	}
-	eventually(t, 10*time.Second, "all calls in the adapter", func() bool {
+	eventually(t, "all calls in the adapter", func() bool {
 		return strings.Count(logs.String(), "hanging") == before+n
 	})
 	return errs
 }
 
-func TestKilledPluginIsReplacedWithin2Seconds(t *testing.T) {
-	p, logs := start(t, "good", host.Limits{})
+func TestKilledPluginIsReplaced(t *testing.T) {
+	p, logs := start(t, "good", host.Limits{Call: time.Hour}) // so that no call's end makes another fail
 	a := p.Adapter()
 	errs := inFlight(t, p, logs, 50)
-	killed := time.Now()
 	kill9(t, p.Status().PID)
 	for range 50 {
 		wantVendorError(t, <-errs, core.Unknown, core.CodePlugin)
 	}
-	if took := time.Since(killed); took > time.Second {
-		t.Errorf("the calls in flight failed after %v", took)
-	}
-	eventually(t, 5*time.Second, "a new process", func() bool {
+	eventually(t, "a new process", func() bool {
 		_, err := token(t.Context(), a, "")
 		if err != nil && core.AsVendorError(err).Code != core.CodePlugin {
 			t.Errorf("meanwhile: %v", err)
 		}
 		return err == nil
 	})
-	if took := time.Since(killed); took > 2*time.Second {
-		t.Errorf("it was replaced after %v", took)
-	}
 	if s := p.Status(); s.Restarts != 1 || !strings.Contains(s.LastError, "signal: killed") {
 		t.Errorf("status: %+v", s)
 	}
 }
 
 func TestCallsWhileDownAreNotSent(t *testing.T) {
-	p, _ := start(t, "good", host.Limits{MinBackoff: time.Minute, MaxBackoff: time.Minute})
+	p, _ := start(t, "good", host.Limits{MinBackoff: time.Hour, MaxBackoff: time.Hour})
 	kill9(t, p.Status().PID)
-	eventually(t, 5*time.Second, "the end noticed", func() bool { return p.Status().State == host.Restarting })
-	begun := time.Now()
-	_, err := token(t.Context(), p.Adapter(), "")
+	eventually(t, "the end noticed", func() bool { return p.Status().State == host.Restarting })
+	_, err := token(t.Context(), p.Adapter(), "") // which does not wait for the next process: that comes in an hour
 	wantVendorError(t, err, core.NotSent, core.CodePlugin)
-	if took := time.Since(begun); took > 100*time.Millisecond {
-		t.Errorf("the call failed after %v, want at once", took)
-	}
 	if m, err := p.Adapter().Metadata(t.Context()); err != nil || m.Vendor != "good" {
 		t.Errorf("metadata while down: %+v, %v", m, err)
 	}
@@ -103,7 +92,7 @@ func TestPluginThatExitsInACallIsReplaced(t *testing.T) {
 	p, _ := start(t, "good", host.Limits{})
 	_, err := token(t.Context(), p.Adapter(), "exit")
 	wantVendorError(t, err, core.Unknown, core.CodePlugin)
-	eventually(t, 5*time.Second, "a new process", func() bool { return p.Status().Restarts == 1 })
+	eventually(t, "a new process", func() bool { return p.Status().Restarts == 1 })
 	if s := p.Status(); s.State != host.Ready {
 		t.Errorf("status: %+v", s)
 	}
@@ -112,7 +101,7 @@ func TestPluginThatExitsInACallIsReplaced(t *testing.T) {
 func TestCallThatIsLeftUnansweredEndsTheProcessFirst(t *testing.T) {
 	p, _ := start(t, "good", host.Limits{})
 	pid := p.Status().PID
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := token(ctx, p.Adapter(), "hang")
 	wantVendorError(t, err, core.Unknown, core.CodeTimeout)
@@ -132,7 +121,7 @@ func TestCancelledTokenCallEndsTheProcessFirst(t *testing.T) {
 		_, err := token(ctx, p.Adapter(), "hang")
 		result <- err
 	}()
-	eventually(t, 10*time.Second, "the call in the adapter", func() bool { return strings.Count(logs.String(), "hanging") == 4 })
+	eventually(t, "the call in the adapter", func() bool { return strings.Count(logs.String(), "hanging") == 4 })
 	cancel()
 	wantVendorError(t, <-result, core.Unknown, core.CodeTimeout)
 	if alive(pid) {
@@ -153,7 +142,7 @@ func TestWalkingAwayFromACallbackCostsNothing(t *testing.T) {
 		_, err := p.Adapter().Callback(ctx, core.CallbackRequest{Client: core.Credentials{ClientID: "hang"}})
 		result <- err
 	}()
-	eventually(t, 10*time.Second, "the call in the adapter", func() bool { return strings.Contains(logs.String(), "hanging") })
+	eventually(t, "the call in the adapter", func() bool { return strings.Contains(logs.String(), "hanging") })
 	cancel()
 	wantVendorError(t, <-result, core.Unknown, core.CodeTimeout)
 	if _, err := token(t.Context(), p.Adapter(), ""); err != nil || p.Status().PID != pid {
@@ -181,7 +170,7 @@ func TestPanicIsTheFailureOfOneCall(t *testing.T) {
 	if _, err := token(t.Context(), p.Adapter(), ""); err != nil || p.Status().PID != pid {
 		t.Errorf("the process was lost: %v", err)
 	}
-	eventually(t, 5*time.Second, "the stack in the log", func() bool {
+	eventually(t, "the stack in the log", func() bool {
 		return strings.Contains(logs.String(), "the adapter panicked") && strings.Contains(logs.String(), "scripted.act")
 	})
 	if strings.Contains(logs.String()+err.Error(), "CANARY") || strings.Contains(logs.String(), "s3cret") {
@@ -193,7 +182,7 @@ func TestCrashIsLoggedWithoutThePanicsValue(t *testing.T) {
 	p, logs := start(t, "good", host.Limits{})
 	_, err := token(t.Context(), p.Adapter(), "crash")
 	wantVendorError(t, err, core.Unknown, core.CodePlugin)
-	eventually(t, 5*time.Second, "the stack in the log", func() bool {
+	eventually(t, "the stack in the log", func() bool {
 		return strings.Contains(logs.String(), "value withheld") && strings.Contains(logs.String(), "goroutine ")
 	})
 	if strings.Contains(logs.String(), "CANARY") || strings.Contains(logs.String(), "s3cret") {
@@ -216,7 +205,7 @@ func TestHungProcessIsReplaced(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "a new process", func() bool { return p.Status().Restarts == 1 })
+	eventually(t, "a new process", func() bool { return p.Status().Restarts > 0 })
 	if s := p.Status(); s.PID == pid || !strings.Contains(s.LastError, "missed 3 health checks") {
 		t.Errorf("status: %+v", s)
 	}
@@ -227,6 +216,9 @@ func TestHungProcessIsReplaced(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// bounded is how long takes at most what the limits end after a second or so: a loaded machine makes the rest.
+const bounded = 20 * time.Second
 
 func TestCloseIsBounded(t *testing.T) {
 	t.Run("of a hung process with calls in flight", func(t *testing.T) {
@@ -242,7 +234,7 @@ func TestCloseIsBounded(t *testing.T) {
 		if err := p.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begun); took > 4*time.Second {
+		if took := time.Since(begun); took > bounded {
 			t.Errorf("it took %v", took)
 		}
 		if alive(pid) {
@@ -261,7 +253,7 @@ func TestCloseIsBounded(t *testing.T) {
 		if err := p.Close(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begun); took > 4*time.Second {
+		if took := time.Since(begun); took > bounded {
 			t.Errorf("it took %v", took)
 		}
 		wantVendorError(t, <-errs, core.Unknown, core.CodePlugin)
@@ -269,13 +261,13 @@ func TestCloseIsBounded(t *testing.T) {
 }
 
 func TestCloseLetsCallsEnd(t *testing.T) {
-	p, _ := start(t, "good", host.Limits{Call: 1500 * time.Millisecond})
+	p, _ := start(t, "good", host.Limits{Call: 3 * time.Second})
 	result := make(chan error, 1)
 	go func() {
-		_, err := token(context.Background(), p.Adapter(), "slow") // answers shortly before 1.5 s
+		_, err := token(context.Background(), p.Adapter(), "slow") // answers shortly before 3 s
 		result <- err
 	}()
-	eventually(t, 5*time.Second, "the call in flight", func() bool { return host.InFlight(p) == 1 })
+	eventually(t, "the call in flight", func() bool { return host.InFlight(p) == 1 })
 	if err := p.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -286,16 +278,16 @@ func TestGrandchildrenDoNotHoldUpTheHost(t *testing.T) {
 	p, _ := start(t, "forks", host.Limits{})
 	pid := p.Status().PID
 	kill9(t, pid)
-	eventually(t, 5*time.Second, "a new process", func() bool { return p.Status().Restarts == 1 })
+	eventually(t, "a new process", func() bool { return p.Status().Restarts == 1 })
 	begun := time.Now()
 	if err := p.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begun); took > 4*time.Second {
+	if took := time.Since(begun); took > bounded {
 		t.Errorf("closing took %v", took)
 	}
 	if err := syscall.Kill(-pid, 0); err == nil {
-		eventually(t, 2*time.Second, "the end of the process group", func() bool { return syscall.Kill(-pid, 0) != nil })
+		eventually(t, "the end of the process group", func() bool { return syscall.Kill(-pid, 0) != nil })
 	}
 }
 
@@ -327,7 +319,7 @@ func TestPluginEndsWithItsHost(t *testing.T) {
 	}
 	kill9(t, other.Process.Pid)
 	_ = other.Wait()
-	eventually(t, 3*time.Second, "the end of the plugin", func() bool { return !alive(pid) })
+	eventually(t, "the end of the plugin", func() bool { return !alive(pid) })
 }
 
 func TestPluginOutlivesASignalToTheService(t *testing.T) {
@@ -367,9 +359,9 @@ func TestPluginDiesManyTimesUnderLoad(t *testing.T) {
 		})
 	}
 	for n := range 10 {
-		eventually(t, 10*time.Second, "a ready process", func() bool { return p.Status().State == host.Ready && p.Status().Restarts == n })
+		eventually(t, "a ready process", func() bool { return p.Status().State == host.Ready && p.Status().Restarts == n })
 		kill9(t, p.Status().PID)
-		eventually(t, 10*time.Second, "the end noticed", func() bool { return p.Status().Restarts > n })
+		eventually(t, "the end noticed", func() bool { return p.Status().Restarts > n })
 	}
 	cancel()
 	callers.Wait()

@@ -247,7 +247,7 @@ var raceEnv = []string{"GORACE=atexit_sleep_ms=0"}
 
 // quick are limits for tests that wait for them.
 var quick = host.Limits{
-	Start: 10 * time.Second, HealthPeriod: 200 * time.Millisecond, HealthTimeout: 200 * time.Millisecond,
+	Start: time.Minute, HealthPeriod: 200 * time.Millisecond, HealthTimeout: time.Second,
 	Drain: 500 * time.Millisecond, Kill: 500 * time.Millisecond,
 }
 
@@ -292,12 +292,12 @@ func wantVendorError(t *testing.T, err error, outcome core.Outcome, code string)
 }
 
 // eventually polls until the condition holds.
-func eventually(t *testing.T, within time.Duration, what string, condition func() bool) {
+func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(time.Minute)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
+			t.Fatalf("it did not come to %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

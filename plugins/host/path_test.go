@@ -249,7 +249,7 @@ func TestSwappedFileIsRefusedAtTheRestart(t *testing.T) {
 		t.Fatalf("the process that runs is the pinned one: %v", err)
 	}
 	kill9(t, p.Status().PID)
-	eventually(t, 20*time.Second, "the refusal of the other file", func() bool {
+	eventually(t, "the refusal of the other file", func() bool {
 		return strings.Contains(p.Status().LastError, digest(t, path)+", plugins.sha256 says "+digest(t, self))
 	})
 	if s := p.Status(); s.State != host.Restarting || s.PID != 0 || s.Restarts != 0 {
@@ -261,7 +261,7 @@ func TestSwappedFileIsRefusedAtTheRestart(t *testing.T) {
 		t.Errorf("the log does not say what to do: %s", logs)
 	}
 	put(content)
-	eventually(t, 20*time.Second, "the pinned file runs again", func() bool {
+	eventually(t, "the pinned file runs again", func() bool {
 		_, err := token(t.Context(), p.Adapter(), "")
 		return err == nil
 	})

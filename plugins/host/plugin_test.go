@@ -219,5 +219,5 @@ func TestPluginLogsReachTheHostsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `"level":"INFO","msg":"from the adapter","vendor":"good","plugin":{"answer":"42"}`
-	eventually(t, 5*time.Second, want, func() bool { return strings.Contains(logs.String(), want) })
+	eventually(t, want, func() bool { return strings.Contains(logs.String(), want) })
 }

@@ -55,7 +55,7 @@ func TestTraceGoesOnInThePluginAndComesBackInItsLog(t *testing.T) {
 	}
 	span.End()
 	want := span.SpanContext().TraceID().String()
-	timeout := time.After(5 * time.Second)
+	timeout := time.After(time.Minute)
 	for found := false; !found; {
 		select {
 		case record := <-records:
