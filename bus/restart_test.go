@@ -50,8 +50,11 @@ func fill(ctx context.Context, b *Bus) error {
 	if err := b.Publisher().Publish(ctx, testEvent("e1")); err != nil {
 		return err
 	}
-	for grant, in := range map[string]time.Duration{"late": time.Hour, "soon": 2 * time.Second, "never": 2 * time.Second} {
-		if err := b.Timers().Arm(ctx, "vendor", grant, time.Now().Add(in)); err != nil {
+	for _, timer := range []struct {
+		grant string
+		in    time.Duration
+	}{{"late", time.Hour}, {"soon", 2 * time.Second}, {"never", 2 * time.Second}} {
+		if err := b.Timers().Arm(ctx, "vendor", timer.grant, time.Now().Add(timer.in)); err != nil {
 			return err
 		}
 	}
@@ -126,8 +129,9 @@ func checkFilled(t *testing.T, b *Bus) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(armed) != 2 || !armed["late"] || !armed["soon"] {
-		t.Errorf("armed %v, want late and soon", armed)
+	delete(armed, "soon") // which may have come due by now
+	if len(armed) != 1 || !armed["late"] {
+		t.Errorf("armed besides soon is %v, want late", armed)
 	}
 	due := work(t, b.Timers(), "vendor", 1, nil)
 	if d := <-due; d.Grant != "soon" {
@@ -229,10 +233,13 @@ func TestCloseEndsWhatStillWatchesAndWorks(t *testing.T) {
 		})
 	}()
 	<-synced
-	worked := make(chan struct{})
+	worked := make(chan struct{}, 1)
 	go func() {
 		ended <- b.Timers().Work(context.Background(), "vendor", 2, func(context.Context, core.Due) error {
-			close(worked)
+			select {
+			case worked <- struct{}{}:
+			default: // it came again
+			}
 			return nil
 		})
 	}()
@@ -245,7 +252,7 @@ func TestCloseEndsWhatStillWatchesAndWorks(t *testing.T) {
 			if !errors.Is(err, ErrNotRunning) {
 				t.Errorf("ended with %v, want ErrNotRunning", err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("it goes on after Close")
 		}
 	}

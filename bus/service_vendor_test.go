@@ -157,7 +157,7 @@ func startDaemon(t testing.TB, b *Bus, change func(*ServiceConfig)) *daemon {
 	if err := d.service.Start(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { closeIn(t, 10*time.Second, d.service.Close) })
+	t.Cleanup(func() { closeIn(t, time.Minute, d.service.Close) })
 	return d
 }
 

@@ -36,7 +36,7 @@ func work(t *testing.T, timers core.Timers, vendor string, limit int, fn func(co
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("work ended with %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("work does not end")
 		}
 	})
@@ -64,7 +64,7 @@ func receive(t *testing.T, due <-chan core.Due) core.Due {
 	select {
 	case d := <-due:
 		return d
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no timer is due")
 		return core.Due{}
 	}

@@ -322,7 +322,10 @@ func haveProc() bool {
 }
 
 // logBuffer keeps what is logged.
-type logBuffer struct{ transcript.Transcript }
+type logBuffer struct {
+	transcript.Transcript
+	begun time.Time
+}
 
 func (b *logBuffer) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
