@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -26,6 +25,7 @@ import (
 	"github.com/esignd/esignd/plugins/dropboxsign"
 	"github.com/esignd/esignd/plugins/esignglobal"
 	"github.com/esignd/esignd/plugins/sdk"
+	"github.com/esignd/esignd/tests/system"
 )
 
 // TestMain makes the test binary esignd and the plugins too, where it is started under their names.
@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 			"waitfor":   waitFor,
 			"browse":    browse,
 			"json":      checkJSON,
-			"freeports": freePorts,
+			"freeports": freePorts(t),
 			"issue":     issuer(t),
 		},
 	})
@@ -92,7 +92,7 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 
 // waitFor waits until a file has a line with the text: `waitfor file text`.
 func waitFor(ts *testscript.TestScript, _ bool, args []string) {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		if b, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(b), args[1]) {
 			return
@@ -102,13 +102,12 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("%s does not have %q", args[0], args[1])
 }
 
-// freePorts sets variables to addresses on which nothing listens: `freeports NAME...`.
-func freePorts(ts *testscript.TestScript, _ bool, names []string) {
-	for _, name := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer l.Close() // once all are found, so that no two are the same
-		ts.Setenv(name, l.Addr().String())
+// freePorts returns a command that sets variables to addresses on which nothing listens: `freeports NAME...`.
+func freePorts(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, names []string) {
+		for _, name := range names {
+			ts.Setenv(name, system.FreeAddress(t))
+		}
 	}
 }
 
@@ -142,7 +141,7 @@ func issuer(t *testing.T) func(*testscript.TestScript, bool, []string) {
 // browse goes through the connect flow as the account's owner does with a browser: `browse file account`. The file
 // holds the URL.
 func browse(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	jar, err := cookiejar.New(nil)
 	ts.Check(err)

@@ -75,7 +75,7 @@ func showPlugins(env *testscript.Env) error {
 
 // waitFor waits until a file has a line with the text: `waitfor file text`.
 func waitFor(ts *testscript.TestScript, _ bool, args []string) {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		if b, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(b), args[1]) {
 			return
@@ -87,7 +87,7 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 
 // giveConsent accepts the consent page whose URL a JSON answer has, and sets CODE: `consent file`.
 func giveConsent(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	back, err := consent.Consent(ctx, http.DefaultClient, member(ts, args[0], "url"), true)
 	ts.Check(err)
