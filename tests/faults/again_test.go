@@ -38,7 +38,7 @@ func tryAgain(w *world, acted bool) {
 	}
 	lost := w.vendor.rotates && acted // the new refresh token was in the answer that nobody read
 	w.turn.aside(func() {
-		for deadline := time.Now().Add(10 * time.Second); errors.Is(err, core.TemporarilyUnavailable) && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); errors.Is(err, core.TemporarilyUnavailable) && time.Now().Before(deadline); {
 			time.Sleep(50 * time.Millisecond)
 			_, err = w.manager.Token(w.t.Context(), g.Selector, core.DefaultMinTTL)
 		}

@@ -226,10 +226,11 @@ func (w *world) wantInfo(g grant) {
 		}
 		return
 	}
-	wait := info.NextAttempt.Sub(w.awaitEvent(g.id, want.event).Time)
+	failed := w.awaitEvent(g.id, want.event).Time
+	wait := info.NextAttempt.Sub(failed)
 	first, most := max(want.first, w.wait()), max(want.most, w.wait())
-	if info.ExpiresAt.After(time.Now()) { // a live token can wait for its end
-		most = max(most, time.Until(info.ExpiresAt))
+	if info.ExpiresAt.After(failed) { // a live token can wait for its end
+		most = max(most, info.ExpiresAt.Sub(failed))
 	}
 	if wait < first-time.Second/2 || wait > most+time.Second/2 {
 		w.t.Errorf("the next attempt is %s after the failure, want %s to %s", wait, first, most)

@@ -147,7 +147,7 @@ func (w *world) info(g grant) core.GrantInfo {
 // awaitEvents waits for as many events about a grant and returns them.
 func (w *world) awaitEvents(grant string, n int) []core.Event {
 	w.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		list := w.events.of(grant)
 		if len(list) >= n {

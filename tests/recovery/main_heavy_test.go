@@ -6,6 +6,7 @@ package recovery
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -130,13 +131,17 @@ func sel(name, account string) client.Selector {
 	return client.Selector{Client: name, Account: account}
 }
 
-// refresh refreshes a grant, which is to have the generation then. One that was made a moment ago is not refreshed yet.
+// refresh refreshes a grant, which is to have the generation then. One that was made a moment ago is not refreshed yet, and
+// a store may be slow to answer.
 func refresh(t *testing.T, cl *client.Client, name, account string, generation uint64) client.Token {
 	t.Helper()
 	var tok client.Token
-	system.Await(t, 20*time.Second, name+" is refreshed", func() bool {
-		tok = system.Must(cl.Refresh(t.Context(), sel(name, account)))(t)
-		return tok.Generation == generation
+	system.Await(t, time.Minute, name+" is refreshed", func() bool {
+		var err error
+		if tok, err = cl.Refresh(t.Context(), sel(name, account)); errors.Is(err, client.TemporarilyUnavailable) {
+			return false
+		}
+		return system.Must(tok, err)(t).Generation == generation
 	})
 	return tok
 }

@@ -181,7 +181,7 @@ func TestStreamThatWentBackIsNoticed(t *testing.T) {
 		if tok := refresh(t, cl, r.Name, "ann@example.com", 3); !slices.Contains(tok.Warnings, core.WarnOutcomeUnknown) {
 			t.Errorf("%s: warnings %v", r.Name, tok.Warnings)
 		}
-		system.Await(t, 20*time.Second, r.Name+" is known to be revoked", func() bool {
+		system.Await(t, time.Minute, r.Name+" is known to be revoked", func() bool {
 			_, err := cl.Refresh(t.Context(), sel(r.Name, "revoked@example.com"))
 			return errors.Is(err, client.ReauthorizationRequired)
 		})

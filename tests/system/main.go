@@ -118,7 +118,7 @@ func goBuild(args ...string) error {
 // noneRuns returns an error where a process of a binary in dir outlives the tests.
 func noneRuns(dir string) error {
 	var left []Process
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		all, err := Processes()
 		if err != nil {
 			return err
