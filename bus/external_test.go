@@ -118,7 +118,7 @@ func TestStreamsAreBroughtUpToDateAndThoseOfOthersLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	direct := recordConfig(1)
-	direct.AllowDirect = true
+	direct.AllowDirect, direct.Duplicates = true, 2*time.Minute
 	if _, err := js.UpdateStream(ctx, direct); err != nil {
 		t.Fatal(err)
 	}
@@ -131,8 +131,12 @@ func TestStreamsAreBroughtUpToDateAndThoseOfOthersLeft(t *testing.T) {
 	if got.MaxAge != eventAge || got.Duplicates != duplicateWindow || got.MaxBytes != 1<<30 {
 		t.Errorf("events: max age %v, duplicates %v, max bytes %d", got.MaxAge, got.Duplicates, got.MaxBytes)
 	}
-	if ses.records.CachedInfo().Config.AllowDirect {
+	records := ses.records.CachedInfo().Config
+	if records.AllowDirect {
 		t.Error("records may be read from a replica that lags")
+	}
+	if records.Duplicates != noDuplicates {
+		t.Errorf("the server looks for records that came twice within %s", records.Duplicates)
 	}
 	other := externalConfig(t, e.ClientURL())
 	other.Keys, other.Prefix = cfg.Keys, "other"

@@ -24,7 +24,10 @@ const (
 const (
 	eventAge        = 7 * 24 * time.Hour
 	duplicateWindow = 10 * time.Minute
-	maxConsumers    = 1024
+	// noDuplicates is the shortest window there is, for streams whose messages have no ids. For the window by default a server
+	// reads at its start all that came in the last two minutes.
+	noDuplicates = 100 * time.Millisecond
+	maxConsumers = 1024
 
 	// markerTTL is how long the mark of a removed record stays, for a watch that was away meanwhile.
 	markerTTL = time.Hour
@@ -40,6 +43,7 @@ func recordConfig(replicas int) jetstream.StreamConfig {
 		// With more than one value a key's older one comes back when the newest ends by its TTL.
 		MaxMsgsPerSubject:      1,
 		Discard:                jetstream.DiscardNew,
+		Duplicates:             noDuplicates,
 		DenyDelete:             true,
 		AllowRollup:            true,
 		AllowMsgTTL:            true,
@@ -74,6 +78,7 @@ func timerConfig(prefix string, replicas int) jetstream.StreamConfig {
 		MaxAge:            0,
 		MaxMsgsPerSubject: 1,
 		Discard:           jetstream.DiscardOld,
+		Duplicates:        noDuplicates,
 		AllowRollup:       true,
 		AllowMsgSchedules: true,
 	}
