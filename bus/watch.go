@@ -27,8 +27,8 @@ const (
 	// nothingFresh stands until a first poll of a consumer has said where live begins.
 	nothingFresh = math.MaxUint64
 
-	watchBuffer       = 512
-	watchOpened       = 32 // messages that are open before they are told
+	watchBuffer       = 4096
+	watchOpened       = 256 // messages that are open before they are told
 	consumerInactive  = 30 * time.Second
 	consumerCleanup   = 500 * time.Millisecond
 	watchRetryInitial = 50 * time.Millisecond

@@ -72,7 +72,7 @@ func (c serveCommand) reload(ctx context.Context, d *esignd.Daemon) {
 // runDaemon runs a daemon until ready returns, which is called once tokens can be asked for.
 func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Context, *esignd.Daemon) error) error {
 	cfg.OwnsProcess = true
-	held := holdReserve()
+	held, heldForStart := holdReserve(reserve), holdReserve(startReserve)
 	defer runtime.KeepAlive(held)
 	if cfg.NATS.URL == "" {
 		defer spareProcessors()()
@@ -86,6 +86,7 @@ func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Contex
 	if err := d.Start(starting); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	runtime.KeepAlive(heldForStart) // from here on it is garbage
 	d.Logger().InfoContext(ctx, "esignd is ready", "nats", d.NATSURL(), "public", d.PublicURL(), "admin", d.AdminURL(), "version", esignd.Version)
 	err = ready(ctx, d)
 	// The signal has ended ctx; stopping has a time of its own.
