@@ -37,7 +37,7 @@ type bench struct {
 
 	subject  *subject // nil until started
 	startErr error
-	closed   bool // the subject was ended by a check
+	closed   bool // the subject was ended by a check; what comes after looks at what it said
 	took     time.Duration
 
 	metadata core.Metadata   // of the subject

@@ -169,9 +169,23 @@ func checkStop(ctx context.Context, b *bench, r *recorder) {
 	})
 }
 
-func checkSecrets(_ context.Context, b *bench, r *recorder) {
+// hearOut ends the process where no check has, so that all that it wrote was read, and reports whether there was one.
+func (b *bench) hearOut(ctx context.Context, r *recorder) bool {
 	if b.subject == nil {
 		r.skipf("nothing ran that could say anything")
+		return false
+	}
+	if !b.closed {
+		b.closed = true
+		if err := b.subject.close(ctx); err != nil {
+			r.errorf("it does not end, and may say more: %s", b.evidence.clean(err.Error()))
+		}
+	}
+	return true
+}
+
+func checkSecrets(ctx context.Context, b *bench, r *recorder) {
+	if !b.hearOut(ctx, r) {
 		return
 	}
 	for _, found := range b.evidence.secretsSaid() {
@@ -185,9 +199,8 @@ func checkSecrets(_ context.Context, b *bench, r *recorder) {
 	}
 }
 
-func checkVendorText(_ context.Context, b *bench, r *recorder) {
-	if b.subject == nil {
-		r.skipf("nothing ran that could say anything")
+func checkVendorText(ctx context.Context, b *bench, r *recorder) {
+	if !b.hearOut(ctx, r) {
 		return
 	}
 	for _, found := range b.evidence.vendorTextSaid() {

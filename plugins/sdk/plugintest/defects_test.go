@@ -104,7 +104,7 @@ func mains() []defect {
 			m.Version = fmt.Sprint(os.Getpid())
 		})},
 		{name: "floods", process: true, check: "secrets", with: []string{"revocation"}, says: "lines were dropped", adapter: &bad{revoke: func(ctx context.Context, r core.RevocationRequest) error {
-			for range 2000 {
+			for range 20_000 {
 				fmt.Fprintln(os.Stderr, "chatter")
 			}
 			return newExample().Revoke(ctx, r)
