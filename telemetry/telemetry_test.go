@@ -20,14 +20,17 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	logpb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	"go.uber.org/goleak"
+
+	"github.com/esignd/esignd/tests/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func start(t *testing.T, cfg Config) (*Telemetry, *bytes.Buffer) {
+func start(t *testing.T, cfg Config) (*Telemetry, *transcript.Transcript) {
 	t.Helper()
 	cfg.Global = true // the tests make spans as programs do
-	var out bytes.Buffer
+	// What of another test still runs writes to the log that is the process's by now.
+	var out transcript.Transcript
 	cfg.Stderr = &out
 	if cfg.Service == "" {
 		cfg.Service = "esignd"
