@@ -152,6 +152,7 @@ func checkStatelessness(ctx context.Context, b *bench, r *recorder) {
 func checkStop(ctx context.Context, b *bench, r *recorder) {
 	b.withSubject(ctx, r, func(s *subject) {
 		b.closed = true
+		b.evidence.hush(ctx)
 		begun := time.Now()
 		err := s.close(ctx)
 		took := time.Since(begun)
@@ -177,6 +178,7 @@ func (b *bench) hearOut(ctx context.Context, r *recorder) bool {
 	}
 	if !b.closed {
 		b.closed = true
+		b.evidence.hush(ctx)
 		if err := b.subject.close(ctx); err != nil {
 			r.errorf("it does not end, and may say more: %s", b.evidence.clean(err.Error()))
 		}

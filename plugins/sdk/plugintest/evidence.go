@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/sdk/plugintest/faultproxy"
@@ -44,6 +45,27 @@ func (e *evidence) say(where, text string) {
 		return
 	}
 	e.lines = append(e.lines, said{where, text})
+}
+
+// hushFor is for how long nothing is said when all has been read.
+const hushFor = 300 * time.Millisecond
+
+// hush waits until nothing more is said. What a plugin wrote last may still be on its way, and is lost when it is ended.
+func (e *evidence) hush(ctx context.Context) {
+	for heard := -1; ; {
+		e.mu.Lock()
+		now := len(e.lines)
+		e.mu.Unlock()
+		if now == heard {
+			return
+		}
+		heard = now
+		select {
+		case <-time.After(hushFor):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // err keeps the text of an error that a method returned.
