@@ -46,7 +46,11 @@ func (s *session) armed(ctx context.Context) (map[string]bool, error) {
 			}
 			return armed, nil
 		}
-		n, err := readArmed(ctx, consumer, int(min(info.NumPending, armedBatch)), armed)
+		ask := armedBatch
+		if info.NumPending < armedBatch {
+			ask = int(info.NumPending)
+		}
+		n, err := readArmed(ctx, consumer, ask, armed)
 		if err != nil {
 			return nil, err
 		}
