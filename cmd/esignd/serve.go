@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -86,8 +87,9 @@ func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Contex
 	if err := d.Start(starting); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	runtime.KeepAlive(heldForStart) // from here on it is garbage
+	runtime.KeepAlive(heldForStart)
 	d.Logger().InfoContext(ctx, "esignd is ready", "nats", d.NATSURL(), "public", d.PublicURL(), "admin", d.AdminURL(), "version", esignd.Version)
+	debug.FreeOSMemory() // heldForStart is garbage now, and nothing else would collect what the start left for a long time
 	err = ready(ctx, d)
 	// The signal has ended ctx; stopping has a time of its own.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
