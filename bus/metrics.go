@@ -3,13 +3,11 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
@@ -42,32 +40,32 @@ type metrics struct {
 
 // newMetrics makes the instruments. nil is the global provider.
 func newMetrics(mp metric.MeterProvider) (*metrics, error) {
-	i := newInstruments(mp)
+	i := core.NewInstruments(mp, scopeName)
 	x := &metrics{
-		meter: i.meter,
-		operations: i.histogram("esignd.jetstream.operation.duration", "Duration of operations of JetStream.",
+		meter: i.Meter,
+		operations: i.Histogram("esignd.jetstream.operation.duration", "Duration of operations of JetStream.",
 			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}, operationKey, errorKey),
 		measured:    map[string][]metric.RecordOption{},
-		connected:   i.count("esignd.nats.connected", "{connection}", "Connections to NATS that are up.", connectionKey),
-		writable:    i.count("esignd.nats.writable", "{server}", "Whether JetStream takes writes."),
-		audited:     i.count("esignd.audit.writable", "{stream}", "Whether the audit can be written, where it is on."),
-		refused:     i.total("esignd.audit.refused", "{act}", "Acts that were not done because the audit could not be written."),
-		connections: i.count("esignd.nats.server.connections", "{connection}", "Connections to the embedded server."),
-		room:        i.count("system.filesystem.usage", "By", "Room on the file systems that are written.", folderKey, spaceKey),
-		storage:     i.count("esignd.jetstream.storage.usage", "By", "Bytes that JetStream has on disk."),
-		messages:    i.count("esignd.stream.messages", "{message}", "Messages in a stream.", streamKey),
-		size:        i.count("esignd.stream.size", "By", "Bytes in a stream.", streamKey),
-		reconnects:  i.total("esignd.nats.reconnects", "{reconnect}", "Connections to NATS that were made again.", connectionKey),
-		slow:        i.total("esignd.nats.server.slow_consumers", "{connection}", "Connections that the embedded server closed because they did not keep up."),
-		apiErrors:   i.total("esignd.nats.server.jetstream.errors", "{request}", "Requests to the embedded server's JetStream that it refused."),
+		connected:   i.Count("esignd.nats.connected", "{connection}", "Connections to NATS that are up.", connectionKey),
+		writable:    i.Count("esignd.nats.writable", "{server}", "Whether JetStream takes writes."),
+		audited:     i.Count("esignd.audit.writable", "{stream}", "Whether the audit can be written, where it is on."),
+		refused:     i.Total("esignd.audit.refused", "{act}", "Acts that were not done because the audit could not be written."),
+		connections: i.Count("esignd.nats.server.connections", "{connection}", "Connections to the embedded server."),
+		room:        i.Count("system.filesystem.usage", "By", "Room on the file systems that are written.", folderKey, spaceKey),
+		storage:     i.Count("esignd.jetstream.storage.usage", "By", "Bytes that JetStream has on disk."),
+		messages:    i.Count("esignd.stream.messages", "{message}", "Messages in a stream.", streamKey),
+		size:        i.Count("esignd.stream.size", "By", "Bytes in a stream.", streamKey),
+		reconnects:  i.Total("esignd.nats.reconnects", "{reconnect}", "Connections to NATS that were made again.", connectionKey),
+		slow:        i.Total("esignd.nats.server.slow_consumers", "{connection}", "Connections that the embedded server closed because they did not keep up."),
+		apiErrors:   i.Total("esignd.nats.server.jetstream.errors", "{request}", "Requests to the embedded server's JetStream that it refused."),
+
+		storageLimit: i.Count("esignd.jetstream.storage.limit", "By", "Bytes that JetStream may have on disk, where there is a limit."),
+		keyAge:       i.Seconds("esignd.key.age", "Age of the key that seals new secrets."),
 	}
-	x.storageLimit = i.count("esignd.jetstream.storage.limit", "By", "Bytes that JetStream may have on disk, where there is a limit.")
-	age, err := i.meter.Float64ObservableGauge("esignd.key.age", metric.WithUnit("s"), core.Describe("Age of the key that seals new secrets."))
-	x.keyAge = made(i, "esignd.key.age", age, err)
 	for _, op := range []string{opRead, opWrite, opRemove, opPublish, opArm} {
 		x.measured[op] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(operationKey.String(op)))}
 	}
-	return x, errors.Join(i.errs...)
+	return x, i.Err()
 }
 
 const (
@@ -184,39 +182,4 @@ func truth(b bool) int64 {
 		return 1
 	}
 	return 0
-}
-
-// instruments makes instruments and collects what goes wrong.
-type instruments struct {
-	meter metric.Meter
-	errs  []error
-}
-
-func newInstruments(mp metric.MeterProvider) *instruments {
-	if mp == nil {
-		mp = otel.GetMeterProvider()
-	}
-	return &instruments{meter: mp.Meter(scopeName)}
-}
-
-func made[T any](i *instruments, name string, instrument T, err error) T {
-	if err != nil {
-		i.errs = append(i.errs, fmt.Errorf("make the metric %s: %w", name, err))
-	}
-	return instrument
-}
-
-func (i *instruments) histogram(name, meaning string, buckets []float64, attributes ...attribute.Key) metric.Float64Histogram {
-	h, err := i.meter.Float64Histogram(name, metric.WithUnit("s"), core.Describe(meaning, attributes...), metric.WithExplicitBucketBoundaries(buckets...))
-	return made(i, name, h, err)
-}
-
-func (i *instruments) count(name, unit, meaning string, attributes ...attribute.Key) metric.Int64ObservableUpDownCounter {
-	c, err := i.meter.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), core.Describe(meaning, attributes...))
-	return made(i, name, c, err)
-}
-
-func (i *instruments) total(name, unit, meaning string, attributes ...attribute.Key) metric.Int64ObservableCounter {
-	c, err := i.meter.Int64ObservableCounter(name, metric.WithUnit(unit), core.Describe(meaning, attributes...))
-	return made(i, name, c, err)
 }

@@ -121,8 +121,8 @@ func (q *quotas) sweep() bool {
 	return len(q.known) < maxQuotaCallers
 }
 
-// ask counts a request, and reports false where it is one too many.
-func (u *quotaUse) ask() bool { return u == nil || u.rate.Allow() }
+// ask counts a request that comes now, and reports false where it is one too many.
+func (u *quotaUse) ask(now time.Time) bool { return u == nil || u.rate.AllowN(now, 1) }
 
 // enter counts a request as being worked on, and reports false where there are too many; leave ends that.
 func (u *quotaUse) enter(weight int64) bool {

@@ -162,12 +162,12 @@ func TestCallersThatAreToldApartAreBounded(t *testing.T) {
 	q := newQuotas(Quota{PerSecond: 1, Concurrent: 1})
 	of := func(n int) *quotaUse { return q.of(Identity{Tenant: fmt.Sprint(n)}) }
 	for n := range maxQuotaCallers {
-		of(n).ask() // each has spent what it has
+		of(n).ask(time.Now()) // each has spent what it has
 	}
 	if of(maxQuotaCallers) != q.rest || of(maxQuotaCallers+1) != q.rest || len(q.known) != maxQuotaCallers {
 		t.Errorf("%d callers are known", len(q.known))
 	}
-	if of(3) == q.rest || of(3).ask() {
+	if of(3) == q.rest || of(3).ask(time.Now()) {
 		t.Error("a caller that is known was forgotten, and has its quota anew")
 	}
 	if !of(5).enter(1) || of(5).enter(1) {
@@ -181,7 +181,7 @@ func TestCallersThatAreToldApartAreBounded(t *testing.T) {
 	if named := q.of(Identity{Tenant: "7", Account: "A"}); named == of(7) {
 		t.Error("an account shares its tenant's quota")
 	}
-	if none := newQuotas(Quota{}); none.of(Identity{}) != nil || !none.of(Identity{}).ask() || !none.of(Identity{}).enter(1e9) {
+	if none := newQuotas(Quota{}); none.of(Identity{}) != nil || !none.of(Identity{}).ask(time.Now()) || !none.of(Identity{}).enter(1e9) {
 		t.Error("without a quota there are bounds")
 	}
 }

@@ -218,6 +218,7 @@ func (s *Service) Close(ctx context.Context) error {
 	if observing != nil {
 		_ = observing.Unregister() // it fails where it was not registered
 	}
+	defer s.metrics.duration.Flush()
 	if m == nil {
 		s.refuseWork()
 		s.stop()

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -24,23 +23,23 @@ const (
 // serviceMetrics are the instruments of a Service. What NATS discovery tells of its endpoints is told here as well.
 type serviceMetrics struct {
 	meter               metric.Meter
-	duration            metric.Float64Histogram
+	duration            *core.Often
 	dropped, overloaded metric.Int64ObservableCounter
 	active              metric.Int64ObservableUpDownCounter
 }
 
 func newServiceMetrics(mp metric.MeterProvider) (*serviceMetrics, error) {
-	i := newInstruments(mp)
+	i := core.NewInstruments(mp, scopeName)
 	x := &serviceMetrics{
-		meter: i.meter,
-		duration: i.histogram("messaging.process.duration", "Duration of requests, until the answer is sent.",
+		meter: i.Meter,
+		duration: core.NewOften(i.Histogram("messaging.process.duration", "Duration of requests, until the answer is sent.",
 			[]float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-			systemKey, messageOperationKey, templateKey, cachedKey, errorKey),
-		dropped:    i.total("esignd.request.dropped", "{request}", "Requests that were not answered.", endpointKey, reasonKey),
-		overloaded: i.total("esignd.request.overloaded", "{request}", "Requests that were refused because too many were being worked on.", endpointKey),
-		active:     i.count("esignd.request.active", "{request}", "Requests that are being worked on.", endpointKey),
+			systemKey, messageOperationKey, templateKey, cachedKey, errorKey)),
+		dropped:    i.Total("esignd.request.dropped", "{request}", "Requests that were not answered.", endpointKey, reasonKey),
+		overloaded: i.Total("esignd.request.overloaded", "{request}", "Requests that were refused because too many were being worked on.", endpointKey),
+		active:     i.Count("esignd.request.active", "{request}", "Requests that are being worked on.", endpointKey),
 	}
-	return x, errors.Join(i.errs...)
+	return x, i.Err()
 }
 
 // measures are the attributes of an endpoint's requests, made once: every request is measured.
@@ -81,6 +80,7 @@ func (x *serviceMetrics) answered(ctx context.Context, r *request) {
 // observe has the counters of the endpoints read until the registration ends.
 func (x *serviceMetrics) observe(endpoints []*endpoint) (metric.Registration, error) {
 	return x.meter.RegisterCallback(func(_ context.Context, to metric.Observer) error {
+		x.duration.Flush()
 		for _, e := range endpoints {
 			name := endpointKey.String(string(e.name))
 			only := metric.WithAttributes(name)

@@ -48,7 +48,7 @@ func (s *Service) take(conn *nats.Conn, e *endpoint, m micro.Request) {
 	}
 	by := identityOf(m, tenant)
 	caller := s.quotas.of(by)
-	if !caller.ask() {
+	if !caller.ask(began) {
 		s.overQuota(conn, e, caller, m.Reply())
 		return
 	}

@@ -20,7 +20,7 @@ func messaging(operation, kind, subject, template string) trace.SpanStartEventOp
 		messageOperationKey.String(operation),
 		attribute.String("messaging.operation.type", kind),
 		attribute.String("messaging.destination.name", subject),
-		attribute.String("messaging.destination.template", template),
+		templateKey.String(template),
 	)
 }
 

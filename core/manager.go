@@ -270,6 +270,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	m.closed = true
 	m.flightMu.Unlock()
 	m.unobserve()
+	defer m.metrics.remaining.Flush()
 	done, settled := make(chan error, 1), make(chan struct{})
 	go func() {
 		m.work.Wait()

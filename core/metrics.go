@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -48,7 +47,8 @@ type metrics struct {
 	issued, failures, lastTries   metric.Int64Counter
 	claims, lostClaims, published metric.Int64Counter
 
-	refreshes, phases, lag, remaining metric.Float64Histogram
+	refreshes, phases, lag metric.Float64Histogram
+	remaining              *Often
 
 	observed observed
 	// handedOut has the attributes of a client's tokens, made once: every token that is handed out is measured.
@@ -57,26 +57,23 @@ type metrics struct {
 
 // newMetrics makes the instruments. nil is the global provider.
 func newMetrics(mp metric.MeterProvider) (*metrics, error) {
-	if mp == nil {
-		mp = otel.GetMeterProvider()
-	}
-	i := instruments{meter: mp.Meter(scopeName)}
+	i := NewInstruments(mp, scopeName)
 	x := &metrics{
-		issued: i.counter("esignd.token.issued", "{token}", "Token sets that were committed.", vendorKey, clientKey, reasonKey),
-		failures: i.counter("esignd.token.request.failures", "{request}", "Requests for a token set that brought none.",
+		issued: i.Counter("esignd.token.issued", "{token}", "Token sets that were committed.", vendorKey, clientKey, reasonKey),
+		failures: i.Counter("esignd.token.request.failures", "{request}", "Requests for a token set that brought none.",
 			vendorKey, clientKey, grantTypeKey, scopeKey, outcomeKey, errorKey),
-		lastTries:  i.counter("esignd.refresh.last_tries", "{call}", "Refresh tokens of unknown fate that were presented once more, where the vendor rotates.", vendorKey, clientKey),
-		claims:     i.counter("esignd.claim.attempts", "{claim}", "Claims that were tried, by what came of it.", vendorKey, clientKey, claimKey),
-		lostClaims: i.counter("esignd.claim.lost", "{claim}", "Claims that were settled because their owner is gone.", vendorKey, clientKey),
-		published:  i.counter("esignd.event.published", "{event}", "Events that were published.", vendorKey, eventKey),
-		refreshes:  i.histogram("esignd.refresh.duration", "Duration of refreshes, from the first who wants one to the commit.", callBuckets, vendorKey, errorKey),
-		phases:     i.histogram("esignd.refresh.phase.duration", "Duration of the parts of refreshes.", callBuckets, vendorKey, phaseKey),
-		lag:        i.histogram("esignd.timer.lag", "Time from when a timer was due to the look at its grant.", lagBuckets, vendorKey),
-		remaining:  i.histogram("esignd.token.remaining", "Time to live of tokens when they are handed out.", lifetimeBuckets, vendorKey, clientKey),
+		lastTries:  i.Counter("esignd.refresh.last_tries", "{call}", "Refresh tokens of unknown fate that were presented once more, where the vendor rotates.", vendorKey, clientKey),
+		claims:     i.Counter("esignd.claim.attempts", "{claim}", "Claims that were tried, by what came of it.", vendorKey, clientKey, claimKey),
+		lostClaims: i.Counter("esignd.claim.lost", "{claim}", "Claims that were settled because their owner is gone.", vendorKey, clientKey),
+		published:  i.Counter("esignd.event.published", "{event}", "Events that were published.", vendorKey, eventKey),
+		refreshes:  i.Histogram("esignd.refresh.duration", "Duration of refreshes, from the first who wants one to the commit.", callBuckets, vendorKey, errorKey),
+		phases:     i.Histogram("esignd.refresh.phase.duration", "Duration of the parts of refreshes.", callBuckets, vendorKey, phaseKey),
+		lag:        i.Histogram("esignd.timer.lag", "Time from when a timer was due to the look at its grant.", lagBuckets, vendorKey),
+		remaining:  NewOften(i.Histogram("esignd.token.remaining", "Time to live of tokens when they are handed out.", lifetimeBuckets, vendorKey, clientKey)),
 		handedOut:  map[string][]metric.RecordOption{},
 	}
-	x.observed.make(&i)
-	return x, errors.Join(i.errs...)
+	x.observed.make(i)
+	return x, i.Err()
 }
 
 // addClient prepares what is measured often.

@@ -101,6 +101,16 @@ func TestMetricsFollowAGrant(t *testing.T) {
 	})
 }
 
+func TestMetricsOfTheLastMomentAreThereAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, r := measured(t)
+		w.imported()
+		w.token()
+		w.close()
+		wantValues(t, r, "esignd.token.remaining", map[string]int64{"acme-main acme": 1})
+	})
+}
+
 func TestMetricsTellOfAVendorThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, r := measured(t)

@@ -20,20 +20,18 @@ type observed struct {
 	dead                               map[population]int64 // as of the last sweep; guarded by mu
 }
 
-func (o *observed) make(i *instruments) {
-	o.meter = i.meter
-	o.grants = i.count("esignd.grant.count", "{grant}", "Grants that there are.", vendorKey, clientKey, stateKey)
-	o.expired = i.count("esignd.grant.expired", "{grant}", "Active grants of eager clients without a live access token, as of the last sweep.", vendorKey, clientKey)
-	o.owed = i.count("esignd.event.owed", "{event}", "Events that are to be published.", vendorKey)
-	o.uncommitted = i.count("esignd.outcome.uncommitted", "{outcome}", "Outcomes of calls to vendors that wait to be written to the store.")
-	o.breaker = i.count("esignd.breaker.count", "{breaker}", "Breakers that are in a state.", vendorKey, clientKey, breakerKey)
-	o.suspended = i.count("esignd.client.suspended", "{client}", "Clients whose credentials the vendor refuses.", vendorKey, clientKey)
-	o.refreshing = i.count("esignd.refresh.active", "{refresh}", "Refreshes that are under way.")
-	o.calls = i.count("esignd.vendor.call.active", "{call}", "Calls to a vendor that are under way.", vendorKey)
-	o.queued = i.count("esignd.vendor.call.queued", "{call}", "Calls to a vendor that wait for others to end.", vendorKey)
-	silence, err := i.meter.Float64ObservableGauge("esignd.store.silence", metric.WithUnit("s"),
-		Describe("Time since the watch of the store was last heard."))
-	o.silence = made(i, "esignd.store.silence", silence, err)
+func (o *observed) make(i *Instruments) {
+	o.meter = i.Meter
+	o.grants = i.Count("esignd.grant.count", "{grant}", "Grants that there are.", vendorKey, clientKey, stateKey)
+	o.expired = i.Count("esignd.grant.expired", "{grant}", "Active grants of eager clients without a live access token, as of the last sweep.", vendorKey, clientKey)
+	o.owed = i.Count("esignd.event.owed", "{event}", "Events that are to be published.", vendorKey)
+	o.uncommitted = i.Count("esignd.outcome.uncommitted", "{outcome}", "Outcomes of calls to vendors that wait to be written to the store.")
+	o.breaker = i.Count("esignd.breaker.count", "{breaker}", "Breakers that are in a state.", vendorKey, clientKey, breakerKey)
+	o.suspended = i.Count("esignd.client.suspended", "{client}", "Clients whose credentials the vendor refuses.", vendorKey, clientKey)
+	o.refreshing = i.Count("esignd.refresh.active", "{refresh}", "Refreshes that are under way.")
+	o.calls = i.Count("esignd.vendor.call.active", "{call}", "Calls to a vendor that are under way.", vendorKey)
+	o.queued = i.Count("esignd.vendor.call.queued", "{call}", "Calls to a vendor that wait for others to end.", vendorKey)
+	o.silence = i.Seconds("esignd.store.silence", "Time since the watch of the store was last heard.")
 }
 
 // observe has the instruments read until the registration ends.
@@ -43,6 +41,7 @@ func (m *Manager) observe() (metric.Registration, error) {
 		m.observeGrants(to)
 		m.observeClients(to)
 		m.observeWork(to)
+		m.metrics.remaining.Flush()
 		return nil
 	}, o.grants, o.expired, o.owed, o.uncommitted, o.breaker, o.suspended, o.refreshing, o.calls, o.queued, o.silence)
 }

@@ -128,11 +128,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("http.admin_url: %q is not an http or https URL without a path", cfg.AdminURL)
 	}
 	fillDefaults(&cfg)
-	duration, err := cfg.MeterProvider.Meter(scopeName).Float64Histogram("http.server.request.duration",
-		metric.WithUnit("s"), core.Describe("Duration of HTTP server requests.", semconv.HTTPRequestMethodKey, semconv.HTTPRouteKey, semconv.HTTPResponseStatusCodeKey),
-		metric.WithExplicitBucketBoundaries(.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
-	if err != nil {
-		return nil, fmt.Errorf("make the instrument for request durations: %w", err)
+	instruments := core.NewInstruments(cfg.MeterProvider, scopeName)
+	duration := instruments.Histogram("http.server.request.duration", "Duration of HTTP server requests.",
+		[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, semconv.HTTPRequestMethodKey, semconv.HTTPRouteKey, semconv.HTTPResponseStatusCodeKey)
+	if err := instruments.Err(); err != nil {
+		return nil, err
 	}
 	s := &Server{
 		cfg:      cfg,

@@ -2,11 +2,9 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
@@ -28,23 +26,15 @@ type metrics struct {
 
 // newMetrics makes the instruments. nil is the global provider.
 func newMetrics(mp metric.MeterProvider) (*metrics, error) {
-	if mp == nil {
-		mp = otel.GetMeterProvider()
+	i := core.NewInstruments(mp, scopeName)
+	x := &metrics{
+		meter:    i.Meter,
+		restarts: i.Total("esignd.plugin.restarts", "{restart}", "Processes of a plugin that were replaced.", vendorKey),
+		up:       i.Count("esignd.plugin.up", "{process}", "Processes of a plugin that are ready: one, or none.", vendorKey),
+		calls:    i.Count("esignd.plugin.call.active", "{call}", "Calls in a plugin's process.", vendorKey),
+		bytes:    i.Count("esignd.plugin.memory.usage", "By", "Physical memory of a plugin's process. On Linux only.", vendorKey),
 	}
-	x := &metrics{meter: mp.Meter(scopeName)}
-	var errs [4]error
-	x.restarts, errs[0] = x.meter.Int64ObservableCounter("esignd.plugin.restarts", metric.WithUnit("{restart}"),
-		core.Describe("Processes of a plugin that were replaced.", vendorKey))
-	x.up, errs[1] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.up", metric.WithUnit("{process}"),
-		core.Describe("Processes of a plugin that are ready: one, or none.", vendorKey))
-	x.calls, errs[2] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.call.active", metric.WithUnit("{call}"),
-		core.Describe("Calls in a plugin's process.", vendorKey))
-	x.bytes, errs[3] = x.meter.Int64ObservableUpDownCounter("esignd.plugin.memory.usage", metric.WithUnit("By"),
-		core.Describe("Physical memory of a plugin's process. On Linux only.", vendorKey))
-	if err := errors.Join(errs[:]...); err != nil {
-		return nil, fmt.Errorf("make the metrics of plugins: %w", err)
-	}
-	return x, nil
+	return x, i.Err()
 }
 
 // observe has the instruments read until the registration ends.
