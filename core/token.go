@@ -29,13 +29,17 @@ func (m *Manager) CachedToken(ctx context.Context, sel Selector, minTTL time.Dur
 		return Token{}, false
 	}
 	e := m.cache.get(id)
-	if e == nil || e.g.Tenant != sel.Tenant || !e.serves(minTTL) || m.clientOf(e.g) == nil {
+	if e == nil || e.g.Tenant != sel.Tenant || m.clientOf(e.g) == nil {
+		return Token{}, false
+	}
+	left := e.serves(minTTL)
+	if left == 0 {
 		return Token{}, false
 	}
 	if !remembered { // only what there is, lest names that are made up push others out
 		m.directory.remember(n, id)
 	}
-	return m.handOut(ctx, e), true
+	return m.handOut(ctx, e, left), true
 }
 
 // Token returns a live access token, refreshing where the one there is lives shorter than minTTL.
@@ -46,8 +50,10 @@ func (m *Manager) Token(ctx context.Context, sel Selector, minTTL time.Duration)
 	if err != nil {
 		return Token{}, fail(span, err)
 	}
-	if t.entry != nil && t.entry.serves(minTTL) {
-		return m.handOut(ctx, t.entry), nil
+	if t.entry != nil {
+		if left := t.entry.serves(minTTL); left > 0 {
+			return m.handOut(ctx, t.entry, left), nil
+		}
 	}
 	tok, err := m.renew(ctx, t, demand{minTTL: minTTL})
 	return tok, fail(span, err)
@@ -78,11 +84,13 @@ func (m *Manager) Report(ctx context.Context, sel Selector, generation uint64) (
 	if t.entry != nil {
 		current = t.entry.g.Generation
 	}
-	switch {
-	case generation > current:
+	if generation > current {
 		return Token{}, fail(span, FieldErrorf("generation", "%d was not issued yet; the grant is at %d", generation, current))
-	case generation < current && t.entry.serves(DefaultMinTTL):
-		return m.handOut(ctx, t.entry), nil
+	}
+	if generation < current {
+		if left := t.entry.serves(DefaultMinTTL); left > 0 {
+			return m.handOut(ctx, t.entry, left), nil
+		}
 	}
 	tok, err := m.renew(ctx, t, demand{minTTL: DefaultMinTTL, forced: true, reported: generation == current})
 	return tok, fail(span, err)
@@ -99,21 +107,27 @@ type demand struct {
 	consent string
 }
 
-// serves reports whether the token can be handed out as it is.
-func (e *entry) serves(minTTL time.Duration) bool {
+// serves returns how long the token lives on, where it can be handed out as it is, and else 0.
+func (e *entry) serves(minTTL time.Duration) (left time.Duration) {
 	if minTTL < 0 {
 		minTTL = minTTLFor(e.g.Lifetime)
 	}
-	return e.g.State == Active && !e.g.Forgotten && e.left() >= max(minTTL, shortest)
+	if e.g.State != Active || e.g.Forgotten {
+		return 0
+	}
+	if left = e.left(); left < max(minTTL, shortest) {
+		return 0
+	}
+	return left
 }
 
-// token returns the access token as it is handed out.
-func (e *entry) token() Token {
+// token returns the access token as it is handed out, by how long it was seen to live on.
+func (e *entry) token(left time.Duration) Token {
 	g := e.g
 	t := Token{
 		Grant: g.ID, Tenant: g.Tenant, Client: g.Client, Vendor: g.Vendor, Account: g.Account,
 		AccessToken: g.tokens.Access, TokenType: g.TokenType, ExpiresAt: g.expiresAt(),
-		ExpiresIn: e.left().Truncate(time.Second), Scope: slices.Clip(g.Scope), APIBaseURL: g.APIBaseURL,
+		ExpiresIn: left.Truncate(time.Second), Scope: slices.Clip(g.Scope), APIBaseURL: g.APIBaseURL,
 		Generation: g.Generation,
 	}
 	if g.doubtful() {
@@ -123,8 +137,8 @@ func (e *entry) token() Token {
 }
 
 // handOut returns the access token of a grant that is not refreshed now, with what stands against its refresh.
-func (m *Manager) handOut(ctx context.Context, e *entry) Token {
-	t := e.token()
+func (m *Manager) handOut(ctx context.Context, e *entry, left time.Duration) Token {
+	t := e.token(left)
 	m.metrics.gave(ctx, &t)
 	r := m.cache.client(e.g.Client)
 	if r.Suspended == nil && !r.Unavailable && r.RetryAt.IsZero() && e.g.Failures.Count == 0 {
@@ -145,12 +159,12 @@ func (m *Manager) renew(ctx context.Context, t *target, d demand) (Token, error)
 		if err := m.unusable(ctx, t); err != nil {
 			return Token{}, err
 		}
-		if e.serves(0) && e.ageNow()-e.g.CommitAge < forcedWithin {
+		if left := e.serves(0); left > 0 && e.ageNow()-e.g.CommitAge < forcedWithin {
 			w := WarnMinTTLUnmet
 			if d.forced {
 				w = WarnRefreshedRecently
 			}
-			tok := e.token()
+			tok := e.token(left)
 			m.metrics.gave(ctx, &tok)
 			tok.Warnings = append(tok.Warnings, w)
 			return tok, nil
@@ -183,15 +197,16 @@ func (m *Manager) answer(ctx context.Context, t *target, d demand, err error) (T
 		return Token{}, uerr
 	}
 	stale := d.reported && e.g.Generation == d.beyond && e.g.Consent == d.consent
-	if !e.serves(0) || stale {
+	left := e.serves(0)
+	if left == 0 || stale {
 		if err == nil {
 			err = errAboutToEnd
 		}
 		return Token{}, m.refusal(ctx, e, err)
 	}
-	tok := e.token()
+	tok := e.token(left)
 	m.metrics.gave(ctx, &tok)
-	if !e.serves(d.minTTL) {
+	if e.serves(d.minTTL) == 0 {
 		tok.Warnings = append(tok.Warnings, WarnMinTTLUnmet)
 	}
 	if err != nil {
