@@ -75,8 +75,9 @@ func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Contex
 	cfg.OwnsProcess = true
 	held, heldForStart := holdReserve(reserve), holdReserve(startReserve)
 	defer runtime.KeepAlive(held)
-	if cfg.NATS.URL == "" {
-		defer spareProcessors()()
+	if p := newProcessors(); p != nil && cfg.NATS.URL == "" {
+		cfg.Hooks.Transition = p.changed
+		defer p.end()
 	}
 	d, err := esignd.New(cfg)
 	if err != nil {
