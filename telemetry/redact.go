@@ -29,11 +29,13 @@ func redactValue(key, text string) string {
 	}
 }
 
-// keyName is the last part of a dotted key in small letters, without what sets "api_key", "apiKey" and "X-Api-Key"
-// apart: "http.request.header.x-api-key" becomes "xapikey".
+// wordBreaks are what sets "api_key", "apiKey" and "X-Api-Key" apart, in small letters.
+var wordBreaks = strings.NewReplacer("_", "", "-", "", " ", "")
+
+// keyName is the last part of a dotted key in small letters, without the breaks between its words:
+// "http.request.header.x-api-key" becomes "xapikey".
 func keyName(key string) string {
-	key = key[strings.LastIndexByte(key, '.')+1:]
-	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(key))
+	return wordBreaks.Replace(strings.ToLower(key[strings.LastIndexByte(key, '.')+1:]))
 }
 
 // namesSecret reports whether values under the name are secret, whatever they look like.
@@ -82,7 +84,7 @@ func scrub(text string) string {
 	if strings.Contains(text, "://") {
 		text = urlText.ReplaceAllStringFunc(text, cleanURL)
 	}
-	if strings.Contains(text, "g_") {
+	if strings.Contains(text, "g_") && strings.Contains(text, ".") { // an id alone is no ticket
 		text = ticketText.ReplaceAllString(text, "$1."+redacted)
 	}
 	if strings.Contains(text, "eyJ") {

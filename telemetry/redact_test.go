@@ -129,3 +129,14 @@ func BenchmarkScrubWorst(b *testing.B) {
 		scrub(text)
 	}
 }
+
+// A refresh logs and traces some thirty attributes, nearly all of which are as they may be shown.
+func TestAttributesWithoutASecretAreLookedAtWithoutGarbage(t *testing.T) {
+	for key, text := range map[string]string{
+		"grant": "g_0123456789abcdef0123456789abcdef01234567", "esignd.client": "adobe", "next": "it is handed out, and refreshed ahead of its end",
+	} {
+		if n := testing.AllocsPerRun(100, func() { _ = redactValue(key, text) }); n > 0 {
+			t.Errorf("redactValue(%q, %q) allocates %.0f times", key, text, n)
+		}
+	}
+}
