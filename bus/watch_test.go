@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,18 +120,55 @@ func TestWatchIsHeardEverySecondWhileTheStoreAnswers(t *testing.T) {
 		t.Errorf("it asks every %s, and what it heard is good for %s", pollInterval, contactAge)
 	}
 	b := openBus(t, embeddedConfig(t.TempDir()))
+	put(t, b.Store(), core.Record{Key: "grant.a", Public: []byte(`{}`)})
 	w := startWatch(t, b.Store())
 	w.until(t, "synced", isSynced)
+	longest, heard, late := time.Duration(0), time.Now(), heldUp(t, b.Store(), "grant.a")
 	for range 4 {
 		select {
 		case u := <-w.updates:
 			if u.Record.Key != "" || u.Synced || u.Deleted || u.Err != nil {
 				t.Errorf("a sign of life is %+v", u)
 			}
-		case <-time.After(time.Minute): // a second, and what a busy machine makes of it
+		case <-time.After(time.Minute):
 			t.Fatal("it is silent")
 		}
+		longest = max(longest, time.Since(heard))
+		heard = time.Now()
 	}
+	if by := late(); longest > time.Second+by {
+		t.Errorf("silent for %s, where what else waits and asks the store was held up by %s", longest, by)
+	}
+}
+
+// heldUp asks for a record as often as a watch asks, until late is called: that returns by how long the machine, and the store,
+// held up one who did so at most.
+func heldUp(t *testing.T, s core.Store, key string) (late func() time.Duration) {
+	t.Helper()
+	ctx, enough, most := testContext(t), make(chan struct{}), make(chan time.Duration, 1)
+	go func() {
+		by := time.Duration(0)
+		for {
+			select {
+			case <-enough:
+				most <- by
+				return
+			default:
+			}
+			begun := time.Now()
+			<-time.After(pollInterval)
+			if _, err := s.Get(ctx, key); err != nil {
+				t.Error(err)
+			}
+			by = max(by, time.Since(begun)-pollInterval)
+		}
+	}()
+	late = sync.OnceValue(func() time.Duration {
+		close(enough)
+		return <-most
+	})
+	t.Cleanup(func() { late() })
+	return late
 }
 
 func TestWatchIsSilentWhileTheStoreIsAwayAndResumes(t *testing.T) {

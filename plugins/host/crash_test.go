@@ -57,13 +57,21 @@ func inFlight(t *testing.T, p *host.Plugin, logs *logBuffer, n int) <-chan error
 	return errs
 }
 
-func TestKilledPluginIsReplaced(t *testing.T) {
+// On a machine at rest the calls in flight fail within a second, and the process is replaced within two. On a busy one that is
+// stretched by how long a process takes to start there.
+func TestKilledPluginIsReplacedWithin2Seconds(t *testing.T) {
+	begun := time.Now()
 	p, logs := start(t, "good", host.Limits{Call: time.Hour}) // so that no call's end makes another fail
+	starts := time.Since(begun)
 	a := p.Adapter()
 	errs := inFlight(t, p, logs, 50)
+	killed := time.Now()
 	kill9(t, p.Status().PID)
 	for range 50 {
 		wantVendorError(t, <-errs, core.Unknown, core.CodePlugin)
+	}
+	if took := time.Since(killed); took > max(time.Second, 5*starts) {
+		t.Errorf("the calls in flight failed after %v, where a start takes %v", took, starts)
 	}
 	eventually(t, "a new process", func() bool {
 		_, err := token(t.Context(), a, "")
@@ -72,6 +80,9 @@ func TestKilledPluginIsReplaced(t *testing.T) {
 		}
 		return err == nil
 	})
+	if took := time.Since(killed); took > max(2*time.Second, 10*starts) {
+		t.Errorf("it was replaced after %v, where a start takes %v", took, starts)
+	}
 	if s := p.Status(); s.Restarts != 1 || !strings.Contains(s.LastError, "signal: killed") {
 		t.Errorf("status: %+v", s)
 	}
@@ -79,10 +90,20 @@ func TestKilledPluginIsReplaced(t *testing.T) {
 
 func TestCallsWhileDownAreNotSent(t *testing.T) {
 	p, _ := start(t, "good", host.Limits{MinBackoff: time.Hour, MaxBackoff: time.Hour})
+	answered := fastest(func() {
+		if _, err := token(t.Context(), p.Adapter(), ""); err != nil {
+			t.Fatal(err)
+		}
+	})
 	kill9(t, p.Status().PID)
 	eventually(t, "the end noticed", func() bool { return p.Status().State == host.Restarting })
-	_, err := token(t.Context(), p.Adapter(), "") // which does not wait for the next process: that comes in an hour
-	wantVendorError(t, err, core.NotSent, core.CodePlugin)
+	failed := fastest(func() {
+		_, err := token(t.Context(), p.Adapter(), "") // which does not wait for the next process: that comes in an hour
+		wantVendorError(t, err, core.NotSent, core.CodePlugin)
+	})
+	if failed > max(100*time.Millisecond, 5*answered) {
+		t.Errorf("a call failed after %v, where an answer takes %v, want at once", failed, answered)
+	}
 	if m, err := p.Adapter().Metadata(t.Context()); err != nil || m.Vendor != "good" {
 		t.Errorf("metadata while down: %+v, %v", m, err)
 	}
@@ -217,25 +238,24 @@ func TestHungProcessIsReplaced(t *testing.T) {
 	}
 }
 
-// bounded is how long takes at most what the limits end after a second or so: a loaded machine makes the rest.
-const bounded = 20 * time.Second
-
 func TestCloseIsBounded(t *testing.T) {
 	t.Run("of a hung process with calls in flight", func(t *testing.T) {
 		limits := quick
 		limits.HealthPeriod = time.Hour
+		begun := time.Now()
 		p, logs := start(t, "good", limits)
+		within := bounded(time.Since(begun))
 		errs := inFlight(t, p, logs, 3)
 		pid := p.Status().PID
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		begun := time.Now()
+		begun = time.Now()
 		if err := p.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begun); took > bounded {
-			t.Errorf("it took %v", took)
+		if took := time.Since(begun); took > within {
+			t.Errorf("it took %v, and may take %v", took, within)
 		}
 		if alive(pid) {
 			t.Error("the process still runs")
@@ -245,16 +265,18 @@ func TestCloseIsBounded(t *testing.T) {
 		}
 	})
 	t.Run("by its context", func(t *testing.T) {
+		begun := time.Now()
 		p, logs := start(t, "good", host.Limits{Drain: time.Minute})
+		within := bounded(time.Since(begun))
 		errs := inFlight(t, p, logs, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		begun := time.Now()
+		begun = time.Now()
 		if err := p.Close(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begun); took > bounded {
-			t.Errorf("it took %v", took)
+		if took := time.Since(begun); took > within {
+			t.Errorf("it took %v, and may take %v", took, within)
 		}
 		wantVendorError(t, <-errs, core.Unknown, core.CodePlugin)
 	})
@@ -275,16 +297,18 @@ func TestCloseLetsCallsEnd(t *testing.T) {
 }
 
 func TestGrandchildrenDoNotHoldUpTheHost(t *testing.T) {
+	begun := time.Now()
 	p, _ := start(t, "forks", host.Limits{})
+	within := bounded(time.Since(begun))
 	pid := p.Status().PID
 	kill9(t, pid)
 	eventually(t, "a new process", func() bool { return p.Status().Restarts == 1 })
-	begun := time.Now()
+	begun = time.Now()
 	if err := p.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begun); took > bounded {
-		t.Errorf("closing took %v", took)
+	if took := time.Since(begun); took > within {
+		t.Errorf("closing took %v, and may take %v", took, within)
 	}
 	if err := syscall.Kill(-pid, 0); err == nil {
 		eventually(t, "the end of the process group", func() bool { return syscall.Kill(-pid, 0) != nil })
@@ -306,6 +330,7 @@ func TestPluginEndsWithItsHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begun := time.Now()
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -317,9 +342,14 @@ func TestPluginEndsWithItsHost(t *testing.T) {
 	if err != nil || !alive(pid) {
 		t.Fatalf("the plugin of the other host: %q, %v", line, err)
 	}
+	starts := time.Since(begun)
 	kill9(t, other.Process.Pid)
 	_ = other.Wait()
+	killed := time.Now()
 	eventually(t, "the end of the plugin", func() bool { return !alive(pid) })
+	if took := time.Since(killed); took > max(3*time.Second, 5*starts) {
+		t.Errorf("it ended %v after its host, where both start in %v", took, starts)
+	}
 }
 
 func TestPluginOutlivesASignalToTheService(t *testing.T) {

@@ -144,7 +144,7 @@ func withstand(t *testing.T, a hostile.Attack) {
 	if err := p.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begun); took > bounded {
+	if took := time.Since(begun); took > 20*time.Second { // of which the limits make one, and a loaded machine the rest
 		t.Errorf("closing took %s", took)
 	}
 	if s := p.Status(); s.State != host.Stopped || s.PID != 0 {

@@ -17,11 +17,14 @@ import (
 )
 
 // TestKilledPluginComesBack ends each plugin with SIGKILL while callers ask. Live tokens go on being served without an
-// error, and the plugin comes back and refreshes.
+// error, and the plugin is back, and refreshes, within five seconds, or on a busy machine within as long as the daemon took to
+// start a few times over.
 func TestKilledPluginComesBack(t *testing.T) {
 	t.Parallel()
 	clients := system.World{Lifetime: time.Hour}.Mains(t, "lazy")
+	begun := time.Now()
 	d := startDaemon(t, system.Options{Clients: clients})
+	backWithin := max(5*time.Second, 5*time.Since(begun))
 	cl := d.Dial()
 	for _, r := range clients {
 		connect(t, cl, r.Name, "kept@example.com")
@@ -44,7 +47,7 @@ func TestKilledPluginComesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		killed := time.Now()
-		system.Await(t, time.Minute, "the plugin of "+r.Vendor+" is back", func() bool {
+		system.Await(t, backWithin, "the plugin of "+r.Vendor+" is back", func() bool {
 			now := d.Plugins()[r.Vendor]
 			return now != 0 && now != pid && newBrowser(t).open(link.ConnectURL).status == http.StatusSeeOther
 		})

@@ -151,11 +151,7 @@ func checkStatelessness(ctx context.Context, b *bench, r *recorder) {
 
 func checkStop(ctx context.Context, b *bench, r *recorder) {
 	b.withSubject(ctx, r, func(s *subject) {
-		b.closed = true
-		b.evidence.hush(ctx)
-		begun := time.Now()
-		err := s.close(ctx)
-		took := time.Since(begun)
+		took, err := b.end(ctx, s)
 		if err != nil {
 			r.errorf("%s", b.evidence.clean(err.Error()))
 		}
@@ -170,6 +166,15 @@ func checkStop(ctx context.Context, b *bench, r *recorder) {
 	})
 }
 
+// end ends the process when it has said all that it was going to say, and returns how long it took to end.
+func (b *bench) end(ctx context.Context, s *subject) (took time.Duration, err error) {
+	b.closed = true
+	b.evidence.hush(ctx)
+	begun := time.Now()
+	err = s.close(ctx)
+	return time.Since(begun), err
+}
+
 // hearOut ends the process where no check has, so that all that it wrote was read, and reports whether there was one.
 func (b *bench) hearOut(ctx context.Context, r *recorder) bool {
 	if b.subject == nil {
@@ -177,9 +182,7 @@ func (b *bench) hearOut(ctx context.Context, r *recorder) bool {
 		return false
 	}
 	if !b.closed {
-		b.closed = true
-		b.evidence.hush(ctx)
-		if err := b.subject.close(ctx); err != nil {
+		if _, err := b.end(ctx, b.subject); err != nil {
 			r.errorf("it does not end, and may say more: %s", b.evidence.clean(err.Error()))
 		}
 	}
