@@ -117,7 +117,7 @@ func plan() (s sizes, report bool) {
 	switch os.Getenv(sizeVariable) {
 	case "full":
 		return sizes{
-			rounds: 5, slice: 2 * time.Second, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 100_000}, most: 1_000_000,
+			rounds: 15, slice: 500 * time.Millisecond, callers: []int{1, 16, 64, 256}, grants: []int{1_000, 10_000, 100_000}, most: 1_000_000,
 			starts: 3, rest: 30 * time.Second, heapRest: 135 * time.Second, idle: 30 * time.Second, forced: 500, together: 10_000, atOnce: 10_000, calls: 20_000,
 			turns: 2_000, within: 26 * time.Minute,
 		}, true
