@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/esignd/esignd/core"
 )
@@ -91,25 +94,33 @@ func TestTimerFiresAtItsTimeAndIsNotArmedAfter(t *testing.T) {
 	}
 }
 
-// TestArmedListsMoreTimersThanOneRequestReads arms so many that they are read with several requests.
-func TestArmedListsMoreTimersThanOneRequestReads(t *testing.T) {
+// TestArmedListsManyTimersOverASlowConnection lists more timers than are on their way at a time, over a connection on which
+// all of them take longer than a request may.
+func TestArmedListsManyTimersOverASlowConnection(t *testing.T) {
 	t.Parallel()
-	timers := openBus(t, embeddedConfig(t.TempDir())).Timers()
-	const n = armedBatch + 10
+	const n = 2*armedBatch + 10
+	s := startExternal(t, nil)
+	cfg := externalConfig(t, s.ClientURL())
+	near := openBus(t, cfg).Timers()
 	var group errgroup.Group
 	group.SetLimit(64)
 	for i := range n {
 		group.Go(func() error {
-			return timers.Arm(t.Context(), "vendor", fmt.Sprintf("g_%d", i), time.Now().Add(time.Hour))
+			return near.Arm(t.Context(), "vendor", fmt.Sprintf("g_%d", i), time.Now().Add(time.Hour))
 		})
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if err := timers.Disarm(testContext(t), "vendor", "g_7"); err != nil {
+	if err := near.Disarm(testContext(t), "vendor", "g_7"); err != nil {
 		t.Fatal(err)
 	}
-	armed := armedNow(t, timers)
+	var told atomic.Int64
+	const perSecond = 64 << 10
+	cfg.DataDir, cfg.URL = t.TempDir(), slowly(t, s.Addr().String(), perSecond, &told)
+	far := openBus(t, cfg).Timers()
+	told.Store(0)
+	armed := armedNow(t, far)
 	for i := range n {
 		if id := fmt.Sprintf("g_%d", i); armed[id] == (i == 7) {
 			t.Errorf("%s: armed %t", id, armed[id])
@@ -117,6 +128,68 @@ func TestArmedListsMoreTimersThanOneRequestReads(t *testing.T) {
 	}
 	if len(armed) != n-1 {
 		t.Errorf("%d are armed, want %d", len(armed), n-1)
+	}
+	if took := time.Duration(told.Load()) * time.Second / perSecond; took <= requestTimeout {
+		t.Errorf("the list is of %d bytes, which take %v: not more than the %v of a request", told.Load(), took, requestTimeout)
+	}
+}
+
+// slowly returns the address of a server as it is met over a slow connection, on which its answers come at a rate in bytes a
+// second. Their bytes are counted.
+func slowly(t *testing.T, server string, perSecond int, told *atomic.Int64) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns errgroup.Group
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		cancel()
+		_ = l.Close()
+		_ = conns.Wait()
+	})
+	limit := rate.NewLimiter(rate.Limit(perSecond), perSecond/8)
+	conns.Go(func() error {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return err
+			}
+			far, err := net.Dial("tcp", server)
+			if err != nil {
+				_ = near.Close()
+				return err
+			}
+			context.AfterFunc(ctx, func() { _, _ = near.Close(), far.Close() })
+			conns.Go(func() error {
+				defer far.Close()
+				_, err := io.Copy(far, near)
+				return err
+			})
+			conns.Go(func() error {
+				defer near.Close()
+				return copySlowly(ctx, near, far, limit, told)
+			})
+		}
+	})
+	return "nats://" + l.Addr().String()
+}
+
+func copySlowly(ctx context.Context, to io.Writer, from io.Reader, limit *rate.Limiter, told *atomic.Int64) error {
+	buffer := make([]byte, limit.Burst())
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return err
+		}
+		if err := limit.WaitN(ctx, n); err != nil {
+			return err
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return err
+		}
+		told.Add(int64(n))
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// armedBatch is how many timers are read with one request.
-const armedBatch = 5000
+// armedBatch is how many timers are on their way at a time.
+const armedBatch = 1000
 
 // Armed reads the stream once. The server would list its subjects too, but sorts all of them for each page of 100,000: with a
 // million timers that takes half a minute.
@@ -34,45 +34,45 @@ func (s *session) armed(ctx context.Context) (map[string]bool, error) {
 		return nil, err
 	}
 	defer s.deleteConsumer(ctx, s.timers, consumer)
-	armed, read := map[string]bool{}, uint64(0)
-	for {
-		info, err := consumer.Info(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if info.NumPending == 0 {
-			if info.Delivered.Consumer != read {
-				return nil, errGap
-			}
-			return armed, nil
-		}
-		ask := armedBatch
-		if info.NumPending < armedBatch {
-			ask = int(info.NumPending)
-		}
-		n, err := readArmed(ctx, consumer, ask, armed)
-		if err != nil {
-			return nil, err
-		}
-		read += n
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(armedBatch))
+	if err != nil {
+		return nil, err
 	}
+	defer messages.Stop()
+	armed, read := map[string]bool{}, uint64(0)
+	for left := consumer.CachedInfo().NumPending; left > 0; {
+		m, err := nextArmed(ctx, messages)
+		if isTimeout(err) && ctx.Err() == nil {
+			return armed, allRead(ctx, consumer, read)
+		}
+		if err != nil {
+			return nil, err
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		if read++; meta.Sequence.Consumer != read {
+			return nil, errGap
+		}
+		armed[lastToken(m.Subject())] = true
+		left = meta.NumPending
+	}
+	return armed, nil
 }
 
-// readArmed adds the grants of the next timers, and returns how many timers it read: fewer than asked for where some went
-// meanwhile.
-func readArmed(ctx context.Context, consumer jetstream.Consumer, ask int, armed map[string]bool) (n uint64, err error) {
+// nextArmed waits for the next timer. How long all of them take is a matter of the connection; silence is not.
+func nextArmed(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
 	within, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	batch, err := consumer.Fetch(ask, jetstream.FetchContext(within), jetstream.FetchHeartbeat(requestTimeout/5))
-	if err != nil {
-		return 0, err
+	return messages.Next(jetstream.NextContext(within))
+}
+
+// allRead returns an error unless those timers that did not come have gone meanwhile.
+func allRead(ctx context.Context, consumer jetstream.Consumer, read uint64) error {
+	info, err := consumer.Info(ctx)
+	if err == nil && (info.NumPending > 0 || info.Delivered.Consumer != read) {
+		err = errGap
 	}
-	for m := range batch.Messages() {
-		armed[lastToken(m.Subject())] = true
-		n++
-	}
-	if err := batch.Error(); err != nil && (ctx.Err() != nil || !isTimeout(err)) {
-		return n, err
-	}
-	return n, nil
+	return err
 }
