@@ -6,9 +6,11 @@ import (
 	"github.com/esignd/esignd/plugins/dropboxsign/sandbox"
 	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 	"github.com/esignd/esignd/plugins/sdk/plugintest"
+	"github.com/esignd/esignd/tests/scratch"
 )
 
 func TestConformance(t *testing.T) {
+	scratch.BuildsAsMake(t)
 	server := at.Run(sandbox.New(sandbox.Config{}))(t)
 	id, secret := server.Client()
 	plugintest.Run(t, plugintest.Config{

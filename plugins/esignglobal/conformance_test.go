@@ -6,10 +6,12 @@ import (
 	"github.com/esignd/esignd/plugins/esignglobal/sandbox"
 	at "github.com/esignd/esignd/plugins/sdk/authserver/authservertest"
 	"github.com/esignd/esignd/plugins/sdk/plugintest"
+	"github.com/esignd/esignd/tests/scratch"
 )
 
 // The vendor does not say whether it rotates refresh tokens, so the adapter has to bear both.
 func TestConformance(t *testing.T) {
+	scratch.BuildsAsMake(t)
 	t.Run("rotating", func(t *testing.T) {
 		t.Parallel()
 		conform(t, sandbox.Config{Rotate: true})

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/esignd/esignd/core"
 	"github.com/esignd/esignd/plugins/host"
+	"github.com/esignd/esignd/tests/scratch"
 )
 
 // world is the engine with this adapter's plugin in a process of its own, and a real server.
@@ -75,8 +75,8 @@ func startPlugin(t *testing.T) *host.Set {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, host.FileName("generic"))
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, "./esignd-plugin-generic").CombinedOutput(); err != nil {
-		t.Fatalf("build the plugin: %v\n%s", err, output)
+	if err := scratch.Build("-o", file, "./esignd-plugin-generic"); err != nil {
+		t.Fatal(err)
 	}
 	// What others can write is not started, whatever the umask is.
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(file, 0o755)); err != nil {

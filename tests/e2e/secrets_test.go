@@ -22,6 +22,7 @@ import (
 	"github.com/esignd/esignd/bus/client"
 	adobe "github.com/esignd/esignd/plugins/adobesign/sandbox"
 	"github.com/esignd/esignd/plugins/consent"
+	"github.com/esignd/esignd/tests/scratch"
 	"github.com/esignd/esignd/tests/system"
 	"github.com/esignd/esignd/tests/witness"
 )
@@ -126,9 +127,8 @@ func pluginFolder(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("go", "build", "-o", dir+"/", "github.com/esignd/esignd/plugins/generic/esignd-plugin-generic")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the generic plugin: %v\n%s", err, out)
+	if err := scratch.Build("-o", dir+"/", "github.com/esignd/esignd/plugins/generic/esignd-plugin-generic"); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

@@ -13,7 +13,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -22,6 +21,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.uber.org/goleak"
+
+	"github.com/esignd/esignd/tests/scratch"
 )
 
 var (
@@ -74,12 +75,9 @@ func run(m *testing.M) (code int, err error) {
 }
 
 func build(dir string) error {
-	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	args := []string{"-o", dir + string(filepath.Separator)}
 	for _, v := range vendors() {
 		args = append(args, "github.com/esignd/esignd/plugins/"+v.name+"/esignd-plugin-"+v.name)
 	}
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("go build of the plugins: %w\n%s", err, out)
-	}
-	return nil
+	return scratch.Build(args...)
 }

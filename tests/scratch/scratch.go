@@ -1,4 +1,4 @@
-// Package scratch gives tests a place for stores that are synced at every write.
+// Package scratch gives tests a place for stores that are synced at every write, and builds the binaries that they start.
 package scratch
 
 import (

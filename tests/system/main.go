@@ -89,7 +89,7 @@ func run(m *testing.M, binaries *Binaries, b Build) (code int, err error) {
 func (b Build) into(dir string) error {
 	var race []string
 	if Race && !b.NoRace {
-		race = []string{"-race"}
+		race = []string{"-race", "-ldflags=-s"} // without symbols it is linked sooner
 	}
 	others := []string{"-o", dir + "/"}
 	for _, vendor := range []string{"adobesign", "dropboxsign", "esignglobal"} {
@@ -98,9 +98,9 @@ func (b Build) into(dir string) error {
 	if b.Tools {
 		others = append(others, module+"cmd/plugin-host", module+"plugins/generic/esignd-plugin-generic")
 	}
-	err := errors.Join(goBuild(append(race, "-o", dir+"/", module+"cmd/esignd")...), goBuild(others...))
+	err := errors.Join(goBuild(append(race, "-o", dir+"/", module+"cmd/esignd")...), scratch.Build(others...))
 	if b.NATS {
-		err = errors.Join(err, goBuild("-o", filepath.Join(dir, natsServer), "github.com/nats-io/nats-server/v2"))
+		err = errors.Join(err, scratch.Build("-o", filepath.Join(dir, natsServer), "github.com/nats-io/nats-server/v2"))
 	}
 	if b.Next {
 		err = errors.Join(err, buildNext(dir, race...))
