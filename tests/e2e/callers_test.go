@@ -58,7 +58,14 @@ func record(t testing.TB, cl *client.Client) *recorder {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- cl.Watch(ctx, client.WatchConfig{Since: time.Now().Add(-time.Hour)}, r.heard)
+		since := time.Now().Add(-time.Hour)
+		for {
+			err := cl.Watch(ctx, client.WatchConfig{Since: since}, r.heard)
+			if !errors.Is(err, context.DeadlineExceeded) { // where the server is too busy to begin with it, it is asked again
+				done <- err
+				return
+			}
+		}
 	}()
 	t.Cleanup(func() {
 		cancel()
