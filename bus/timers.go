@@ -87,9 +87,10 @@ func (t timers) Work(ctx context.Context, vendor string, limit int, fn func(cont
 	defer stop()
 	var workers errgroup.Group
 	told := &dueTold{unworked: rate.Sometimes{Interval: dueTellEvery}}
+	consumer := t.consumer(ses, vendor)
 	for range limit {
 		workers.Go(func() error {
-			w := dueWorker{timers: t, ses: ses, vendor: vendor, fn: fn, told: told}
+			w := dueWorker{timers: t, ses: ses, consumer: consumer, vendor: vendor, fn: fn, told: told}
 			return w.run(ctx)
 		})
 	}
@@ -111,11 +112,12 @@ func lastToken(subject string) string { return subject[strings.LastIndexByte(sub
 
 // dueWorker works one due timer after the other.
 type dueWorker struct {
-	timers timers
-	ses    *session
-	vendor string
-	fn     func(context.Context, core.Due) error
-	told   *dueTold
+	timers   timers
+	ses      *session
+	consumer *dueConsumer
+	vendor   string
+	fn       func(context.Context, core.Due) error
+	told     *dueTold
 }
 
 func (w dueWorker) run(ctx context.Context) error {
@@ -136,10 +138,10 @@ func (w dueWorker) run(ctx context.Context) error {
 	}
 }
 
-// consume works until something fails; the consumer is made anew then, in case it is gone.
+// consume works until something fails.
 func (w dueWorker) consume(ctx context.Context, wait *backoff.ExponentialBackOff) {
 	began := time.Now()
-	consumer, err := w.ses.timers.CreateOrUpdateConsumer(ctx, w.config())
+	consumer, err := w.consumer.get(ctx)
 	if err != nil {
 		w.interrupted(ctx, began, fmt.Errorf("make the consumer of due timers: %w", err))
 		return
@@ -148,6 +150,7 @@ func (w dueWorker) consume(ctx context.Context, wait *backoff.ExponentialBackOff
 		began := time.Now()
 		m, err := next(ctx, consumer)
 		if err != nil {
+			w.consumer.drop(consumer)
 			w.interrupted(ctx, began, err)
 			return
 		}
@@ -159,16 +162,51 @@ func (w dueWorker) consume(ctx context.Context, wait *backoff.ExponentialBackOff
 	}
 }
 
-func (w dueWorker) config() jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		Durable:       "due_" + w.vendor,
+// dueConsumer is the consumer of a vendor's due timers, which its workers share. One of them makes it, and anew where it may
+// be gone: the server writes it down each time, and the requests of all of them would keep those waiting that read records.
+type dueConsumer struct {
+	ses *session
+	cfg jetstream.ConsumerConfig
+
+	turn chan struct{}      // of the one who holds it
+	made jetstream.Consumer // nil: it is to be made; of the one whose turn it is
+}
+
+func (t timers) consumer(ses *session, vendor string) *dueConsumer {
+	return &dueConsumer{ses: ses, turn: make(chan struct{}, 1), cfg: jetstream.ConsumerConfig{
+		Durable:       "due_" + vendor,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       dueAckWait,
 		MaxDeliver:    -1,
-		FilterSubject: w.timers.subject("due", w.vendor, "*"),
+		FilterSubject: t.subject("due", vendor, "*"),
 		// A replica asks for no more than it has workers; the bound over all of them is not to stop one.
 		MaxAckPending: -1,
 		MaxWaiting:    dueWaiting,
+	}}
+}
+
+func (c *dueConsumer) get(ctx context.Context) (made jetstream.Consumer, err error) {
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-c.turn }()
+	if c.made == nil {
+		if made, err = c.ses.timers.CreateOrUpdateConsumer(ctx, c.cfg); err != nil {
+			return nil, err
+		}
+		c.made = made
+	}
+	return c.made, nil
+}
+
+// drop has the consumer made anew, unless that was done since.
+func (c *dueConsumer) drop(failed jetstream.Consumer) {
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	if c.made == failed {
+		c.made = nil
 	}
 }
 

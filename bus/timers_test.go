@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
@@ -190,6 +191,49 @@ func copySlowly(ctx context.Context, to io.Writer, from io.Reader, limit *rate.L
 			return err
 		}
 		told.Add(int64(n))
+	}
+}
+
+// TestWorkersShareOneConsumer counts how often the consumer of due timers is made: once for all workers, and once more when
+// it is gone.
+func TestWorkersShareOneConsumer(t *testing.T) {
+	t.Parallel()
+	const workers = 64
+	s := startExternal(t, nil)
+	b := openBus(t, externalConfig(t, s.ClientURL()))
+	nc := dialOutside(t, b)
+	asked, err := nc.SubscribeSync("$JS.API.CONSUMER.CREATE." + timerStream + ".due_vendor.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := work(t, b.Timers(), "vendor", workers, nil)
+	for round := range 2 {
+		eventually(t, "each worker waits for a timer", func() bool {
+			c, err := js.Consumer(testContext(t), timerStream, "due_vendor")
+			return err == nil && c.CachedInfo().NumWaiting == workers
+		})
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, _ := asked.Pending(); n != round+1 {
+			t.Errorf("the consumer was made %d times, want %d", n, round+1)
+		}
+		arm(t, b.Timers(), "vendor", "g_1", time.Now())
+		if d := receive(t, due); d.Grant != "g_1" {
+			t.Errorf("due %s, want g_1", d.Grant)
+		}
+		if round == 0 {
+			if err := js.DeleteConsumer(testContext(t), timerStream, "due_vendor"); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
