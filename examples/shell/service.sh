@@ -25,6 +25,7 @@ call() {
 
 who="{\"client\":\"$client\",\"account\":\"$account\"}"
 grant=$(ask grant.authorize "$who" | field grant)
+shown=
 
 while :; do
 	answer=$(ask token.get "$who")
@@ -39,10 +40,11 @@ while :; do
 		exit
 		;;
 	reauthorization_required)
-		# Listen before the link is shown, so that the event is not missed.
-		nats --server "$server" --no-context subscribe --raw --count 1 --timeout 600s "esign.event.$tenant.token.issued.*.$grant" >/dev/null 2>&1 &
-		echo "connect at $(echo "$answer" | field connect_url)"
-		wait $!
+		url=$(echo "$answer" | field connect_url)
+		[ "$url" = "$shown" ] || echo "connect at $url"
+		shown=$url
+		# What is told before this listens is not heard, so it asks again after a while.
+		nats --server "$server" --no-context subscribe --raw --count 1 --wait 10s "esign.event.$tenant.token.issued.*.$grant" >/dev/null 2>&1 || sleep 1
 		;;
 	temporarily_unavailable)
 		sleep "$(echo "$answer" | field retry_after)"

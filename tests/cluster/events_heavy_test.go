@@ -86,8 +86,13 @@ func (s *storm) judgeEvents(js jetstream.JetStream) {
 		}
 		return len(issued)+len(ended) >= s.size
 	})
+	again := s.vendor.again()
 	for n := range s.size {
-		if a := account(n); issued[a]+ended[a] != 1 {
+		a := account(n)
+		if issued[a] == 1 && ended[a] == 1 && again[a] != nil {
+			continue // the vendor refused the last try, and the answer to the first came after all
+		}
+		if issued[a]+ended[a] != 1 {
 			s.t.Errorf("of %s %d refreshes and %d ends were told", a, issued[a], ended[a])
 		}
 	}
