@@ -17,10 +17,8 @@ export PATH := $(tools)/bin:$(PATH)
 # The race detector needs a C compiler; where there is none, the tests run without it.
 RACE      ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 TESTFLAGS ?= -timeout 20m
-# `make lint` vets, the tests too. Under the race detector each process waits a second before it ends, lest a goroutine that
-# still runs has a race to tell; packages that start goroutines check themselves that none is left. Some tests wait more than
-# they work: more packages go at once than there are processors.
-gotest    := GORACE=atexit_sleep_ms=0 go test $(RACE) -vet=off -p $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
+# `make lint` vets, the tests too. Some tests wait more than they work: more packages go at once than there are processors.
+gotest    := go test $(RACE) -vet=off -p $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 
 FUZZTIME  ?= 60s
 MODEL_CHECKS ?= 5000

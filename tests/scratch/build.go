@@ -14,8 +14,13 @@ const makeFlags, makeCgo = "-trimpath -buildvcs=false -ldflags=-s", "0"
 
 // Build builds as `make build` does.
 func Build(args ...string) error {
+	return GoBuild([]string{"GOFLAGS=" + asMake(), "CGO_ENABLED=" + makeCgo}, args...)
+}
+
+// GoBuild runs go build with more in its environment.
+func GoBuild(env []string, args ...string) error {
 	cmd := exec.Command("go", append([]string{"build"}, args...)...)
-	cmd.Env = append(os.Environ(), "GOFLAGS="+asMake(), "CGO_ENABLED="+makeCgo)
+	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, out)
 	}

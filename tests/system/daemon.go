@@ -78,7 +78,7 @@ func NewDaemon(t testing.TB, o Options) *Daemon {
 		d.natsURL = o.NATS.URL
 	}
 	// Of the tests' own environment esignd gets what a service manager gives.
-	d.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir(), "GORACE=halt_on_error=0 atexit_sleep_ms=0"}, o.Env...)
+	d.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir(), "GORACE=halt_on_error=0"}, o.Env...)
 	d.placeSecrets(o)
 	d.Write(o)
 	return d

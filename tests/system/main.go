@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -98,7 +97,7 @@ func (b Build) into(dir string) error {
 	if b.Tools {
 		others = append(others, module+"cmd/plugin-host", module+"plugins/generic/esignd-plugin-generic")
 	}
-	err := errors.Join(goBuild(append(race, "-o", dir+"/", module+"cmd/esignd")...), scratch.Build(others...))
+	err := errors.Join(scratch.GoBuild(nil, append(race, "-o", dir+"/", module+"cmd/esignd")...), scratch.Build(others...))
 	if b.NATS {
 		err = errors.Join(err, scratch.Build("-o", filepath.Join(dir, natsServer), "github.com/nats-io/nats-server/v2"))
 	}
@@ -106,13 +105,6 @@ func (b Build) into(dir string) error {
 		err = errors.Join(err, buildNext(dir, race...))
 	}
 	return err
-}
-
-func goBuild(args ...string) error {
-	if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	return nil
 }
 
 // noneRuns returns an error where a process of a binary in dir outlives the tests.

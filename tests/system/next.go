@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/esignd/esignd/tests/scratch"
 )
 
 // NextRelease is the binary of an esignd that writes grants in the format after the present one, with a member that the
@@ -63,5 +65,5 @@ func buildNext(dir string, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	return goBuild(append([]string{"-overlay", overlay, "-o", filepath.Join(dir, NextRelease)}, append(flags, module+"cmd/esignd")...)...)
+	return scratch.GoBuild(nil, append([]string{"-overlay", overlay, "-o", filepath.Join(dir, NextRelease)}, append(flags, module+"cmd/esignd")...)...)
 }
