@@ -36,7 +36,7 @@ var (
 const atOnce = "1000"
 
 // working bounds the tests that do anything but wait: calls have deadlines, and a machine has few processors.
-var working = make(chan struct{}, 6)
+var working = make(chan struct{}, 4)
 
 func TestMain(m *testing.M) {
 	code, err := run(m)

@@ -170,9 +170,12 @@ func (w *world) awaitEvent(grant string, of core.EventType) core.Event {
 	}
 }
 
-// searchAll looks for secrets in all that the world has written.
+// searchAll looks for secrets in all that the world has written. That is work, also where the turn was given up.
 func (w *world) searchAll() {
 	w.t.Helper()
+	if w.turn.over {
+		defer takeTurn().end()
+	}
 	w.seen.search(w.t, "the log", w.logs.String())
 	w.seen.search(w.t, "the events", w.events.text(w.t))
 	w.seen.search(w.t, "the spans", spanText(w.spans.GetSpans()))

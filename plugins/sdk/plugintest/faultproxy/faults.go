@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf16"
 )
@@ -176,16 +177,20 @@ func flood(x *Exchange) {
 	_, _ = io.WriteString(x.Conn, `"}`)
 }
 
-// bomb is a GiB of JSON with a token set in front, in a MiB of gzip members.
+// bomb answers with a GiB of JSON in a MiB of gzip members.
 func bomb(x *Exchange) {
+	_ = x.Send(Answer{Status: 200, Header: http.Header{
+		"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"},
+	}, Body: bombBody()})
+}
+
+// bombBody has a token set in front.
+var bombBody = sync.OnceValue(func() []byte {
 	pad := zip(bytes.Repeat([]byte("x"), 1<<20))
 	body := zip([]byte(`{"access_token":"` + Canary + `","token_type":"Bearer","expires_in":3600,"pad":"`))
 	body = append(body, bytes.Repeat(pad, 1<<10)...)
-	body = append(body, zip([]byte(`"}`))...)
-	_ = x.Send(Answer{Status: 200, Header: http.Header{
-		"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"},
-	}, Body: body})
-}
+	return append(body, zip([]byte(`"}`))...)
+})
 
 func zip(data []byte) []byte {
 	var b bytes.Buffer
