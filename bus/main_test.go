@@ -39,15 +39,18 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	// A server whose mirror was promoted tries for a while to tell the one that it mirrored.
-	promoted := goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).tryDeleteSourcingConsumer.func1")
-	goleak.VerifyTestMain(m, promoted, goleak.Cleanup(func(code int) {
+	// A server that was stopped, or whose mirror was promoted, waits for a while for the one that it mirrored.
+	mirrored := []goleak.Option{
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).tryDeleteSourcingConsumer.func1"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).setupMirrorConsumer.func3"),
+	}
+	goleak.VerifyTestMain(m, append(mirrored, goleak.Cleanup(func(code int) {
 		if err := remove(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)
 		}
 		os.Exit(code)
-	}))
+	}))...)
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
