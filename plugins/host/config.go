@@ -47,7 +47,7 @@ type Config struct {
 
 // Limits bound every wait, and a process's memory. Each that is zero has its default.
 type Limits struct {
-	Start         time.Duration // until a new process has told its metadata; 10 s
+	Start         time.Duration // until a new process has told its metadata; 30 s
 	Call          time.Duration // for a call whose context has no deadline; 10 s
 	HealthPeriod  time.Duration // between two looks at whether the process answers; 3 s
 	HealthTimeout time.Duration // for one look; 1 s. Three misses in a row end the process
@@ -63,7 +63,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Start:         cmp.Or(l.Start, 10*time.Second),
+		Start:         cmp.Or(l.Start, 30*time.Second),
 		Call:          cmp.Or(l.Call, 10*time.Second),
 		HealthPeriod:  cmp.Or(l.HealthPeriod, 3*time.Second),
 		HealthTimeout: cmp.Or(l.HealthTimeout, time.Second),
