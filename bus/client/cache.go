@@ -121,12 +121,13 @@ type keptToken struct {
 	byWall int64 // the same by the wall clock alone, in nanoseconds
 }
 
-// left is how long the token lives. Time counts by the clock that saw more of it pass: the monotonic one stands still
-// while the machine sleeps, the other can be set.
-func (t *keptToken) left() (left, age time.Duration) {
+// serves reports whether the token may be handed out to one who wants it to live for minTTL, and for how long it does. Time
+// counts by the clock that saw more of it pass: the monotonic one stands still while the machine sleeps, the other can be set.
+func (t *keptToken) serves(minTTL time.Duration) (left time.Duration, ok bool) {
 	now := time.Now()
-	age = max(now.Sub(t.asked), time.Duration(now.UnixNano()-t.byWall))
-	return t.token.ExpiresIn - age, age
+	age := max(now.Sub(t.asked), time.Duration(now.UnixNano()-t.byWall))
+	left = t.token.ExpiresIn - age
+	return left, age <= keptFor && left >= minTTL
 }
 
 // listen sees that the server does not refuse the subscription.
@@ -175,8 +176,8 @@ func (k *cache) take(sel Selector, minTTL time.Duration) (kept *keptToken, left 
 	case kept == nil:
 		return nil, 0, s.grant
 	}
-	left, age := kept.left()
-	if age > keptFor || left < minTTL {
+	left, ok := kept.serves(minTTL)
+	if !ok {
 		return nil, 0, s.grant
 	}
 	return kept, left, ""

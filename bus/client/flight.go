@@ -49,10 +49,14 @@ func (k *cache) ask(ctx context.Context, c *Client, sel Selector, o tokenOptions
 	}
 }
 
-// board returns a flight under way, or one of the caller's own.
+// board returns a flight under way, one that landed after the caller had looked for a token, or one of the caller's own.
 func (k *cache) board(ctx context.Context, key flightKey) (f *flight, mine bool) {
 	k.mu.Lock()
-	if f := k.flights[key]; f != nil {
+	f = k.flights[key]
+	if f == nil {
+		f = k.landed(key)
+	}
+	if f != nil {
 		k.mu.Unlock()
 		return f, false
 	}
@@ -61,6 +65,22 @@ func (k *cache) board(ctx context.Context, key flightKey) (f *flight, mine bool)
 	k.mu.Unlock()
 	k.depart(ctx, f)
 	return f, true
+}
+
+// landed returns a flight that brought the token that is kept, nil where none is. The cache's mutex is held.
+func (k *cache) landed(key flightKey) *flight {
+	s := k.slots[key.grant]
+	if s == nil || s.kept == nil {
+		return nil
+	}
+	left, ok := s.kept.serves(key.opts.least())
+	if !ok {
+		return nil
+	}
+	f := &flight{done: make(chan struct{}), token: s.kept.token}
+	f.token.ExpiresIn = left.Truncate(time.Second)
+	close(f.done)
+	return f
 }
 
 // newFlight returns a flight that nobody can join yet. The cache's mutex is held.
