@@ -97,6 +97,19 @@ func tlsOptions(named tlsfiles.Files, files *tlsfiles.Source) []nats.Option {
 	return []nats.Option{nats.ClientTLSConfig(certificate, files.Roots)}
 }
 
+// insist makes a request of the start, or some, and makes them again where no answer came in time: a server that has just joined
+// its cluster may lose one. Each time has longer than the one before, so that a slow answer comes in one of them.
+func insist[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
+	for within := requestTimeout; ; within *= 2 {
+		attempt, cancel := context.WithTimeout(ctx, within)
+		answer, err := request(attempt)
+		cancel()
+		if err == nil || !isTimeout(err) || ctx.Err() != nil {
+			return answer, err
+		}
+	}
+}
+
 // checkJetStream returns an error that says what to do where the server cannot hold our streams.
 func checkJetStream(ctx context.Context, nc *nats.Conn, js jetstream.JetStream) error {
 	// A user without permission gets no answer at all.

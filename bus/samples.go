@@ -44,7 +44,7 @@ func (s *session) samples(ctx context.Context) (samples, error) {
 }
 
 func (s *samples) addStored(ctx context.Context, js jetstream.JetStream) error {
-	stream, err := js.Stream(ctx, recordStream)
+	stream, err := insist(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, recordStream) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
@@ -53,7 +53,9 @@ func (s *samples) addStored(ctx context.Context, js jetstream.JetStream) error {
 	}
 	next := stream.CachedInfo().State.FirstSeq
 	for range maxSampled {
-		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(recordPrefix+">"))
+		msg, err := insist(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+			return stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(recordPrefix+">"))
+		})
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}

@@ -94,6 +94,10 @@ func embeddedTimerConfig(prefix string) jetstream.StreamConfig {
 
 // ensureStream makes the stream, or brings it up to want.
 func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	return insist(ctx, func(ctx context.Context) (jetstream.Stream, error) { return askForStream(ctx, js, want) })
+}
+
+func askForStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	s, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = js.CreateStream(ctx, want)

@@ -1,0 +1,50 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestLostRequestOfTheStartIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	// answers is how long each request takes to be answered; forever stands for one that is lost.
+	const forever = time.Hour
+	refused := errors.New("refused")
+	for name, tt := range map[string]struct {
+		answers []time.Duration
+		err     error // of the last answer
+		took    time.Duration
+		want    error
+	}{
+		"answered":              {answers: []time.Duration{time.Second}, took: time.Second},
+		"lost once":             {answers: []time.Duration{forever, time.Second}, took: requestTimeout + time.Second},
+		"slower each time":      {answers: []time.Duration{6 * time.Second, 9 * time.Second}, took: requestTimeout + 9*time.Second},
+		"slower than the first": {answers: []time.Duration{forever, forever, 19 * time.Second}, took: 3*requestTimeout + 19*time.Second},
+		"refused":               {answers: []time.Duration{time.Second}, err: refused, took: time.Second, want: refused},
+		"never":                 {answers: []time.Duration{forever, forever, forever, forever}, took: time.Minute, want: context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				began, n := time.Now(), 0
+				got, err := insist(ctx, func(ctx context.Context) (int, error) {
+					n++
+					select {
+					case <-ctx.Done():
+						return 0, ctx.Err()
+					case <-time.After(tt.answers[n-1]):
+						return n, tt.err
+					}
+				})
+				if took := time.Since(began); !errors.Is(err, tt.want) || took != tt.took || n != len(tt.answers) || err == nil && got != n {
+					t.Errorf("answer %d and %v after %s and %d requests, want %v after %s and %d", got, err, took, n, tt.want, tt.took, len(tt.answers))
+				}
+			})
+		})
+	}
+}
