@@ -123,6 +123,17 @@ func (e *externalServer) stop() {
 	e.WaitForShutdown()
 }
 
+// awaitAway waits until both connections to a server that was stopped have ended. What is sent on one that has yet to find out
+// is lost, and whoever waits for an answer waits for as long as he may.
+func awaitAway(t *testing.T, b *Bus) {
+	t.Helper()
+	ses, err := b.opened()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the Bus finds NATS away", func() bool { return !ses.state.IsConnected() && !ses.public.IsConnected() })
+}
+
 // restart starts a server on the same port and store.
 func (e *externalServer) restart(t *testing.T) {
 	t.Helper()

@@ -181,7 +181,8 @@ func TestWatchIsSilentWhileTheStoreIsAwayAndResumes(t *testing.T) {
 	w.until(t, "synced", isSynced)
 
 	e.stop()
-	eventually(t, "the Bus finds NATS away", func() bool { return b.Ready() != nil })
+	awaitAway(t, b)
+	awaitAway(t, other)
 	if heard := drainFor(w, 1500*time.Millisecond); heard > 2 {
 		t.Errorf("heard %d signs of life of a store that is away", heard)
 	}
