@@ -29,6 +29,8 @@ BENCH ?= full
 modules   := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod workflow/*/go.mod))
 binaries := ./cmd/... ./plugins/*/esignd-plugin-*
 proto    := plugins/internal/wire/pluginv1
+# What esignd does most, by which the compiler decides what to make fast.
+pgo      := $(CURDIR)/cmd/profile.pgo
 
 .PHONY: help
 help: ## List the targets
@@ -38,7 +40,7 @@ help: ## List the targets
 build: ## Build esignd, plugin-host and the plugins into bin/
 	umask 022
 	mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ $(binaries)
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -pgo=$(pgo) -o bin/ $(binaries)
 	chmod go-w bin bin/* # esignd refuses a plugin that others can write to
 
 .PHONY: run
@@ -98,6 +100,10 @@ bench: ## Measure at full size, for half an hour (BENCH=quick: a few minutes), a
 	# The stores are in TMPDIR, which is to be on a disk: /tmp often is in memory.
 	TMPDIR=$${TMPDIR:-/var/tmp} ESIGND_BENCH=$(BENCH) ESIGND_BENCH_DOCS=$(CURDIR)/docs \
 		go test -tags heavy -count=1 -v -timeout 1h -run '^TestPerformance$$' ./tests/bench
+
+.PHONY: profile
+profile: ## Measure anew what esignd does most, and write cmd/profile.pgo, by which `make build` compiles
+	TMPDIR=$${TMPDIR:-/var/tmp} ESIGND_PROFILE=$(pgo) go test -trimpath -tags heavy -count=1 -v -run '^TestProfile$$' ./tests/bench
 
 .PHONY: lint
 lint: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint

@@ -74,7 +74,7 @@ func measureAtOnce(t testing.TB, n int) *burstResult {
 	awaitCalm(t, d)
 	time.Sleep(time.Until(sown.Add(1100 * time.Millisecond))) // a token that is younger than a second is not refreshed again
 	before, events := cpuTime(t, family(d)...), eventsOf(t, d)
-	task := callTask{URL: d.NATSURL(), Subject: "esign.api." + tenant + ".token.refresh", Bodies: bodies("due", n),
+	task := callTask{URL: d.NATSURL(), Subject: refreshSubject, Bodies: bodies("due", n),
 		Callers: atOnceCallers, Conns: 8, Once: true, Duration: left(t)}
 	task.run(t)
 	r := burstOf(t, v, n)

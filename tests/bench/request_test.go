@@ -4,6 +4,7 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -21,7 +22,10 @@ type requestResult struct {
 	RateRatio, TailRatio float64
 }
 
-const tokenSubject = "esign.api." + tenant + ".token.get"
+const (
+	tokenSubject   = "esign.api." + tenant + ".token.get"
+	refreshSubject = "esign.api." + tenant + ".token.refresh"
+)
 
 // bodies are the requests for the first n grants of a kind.
 func bodies(kind string, n int) []string {
@@ -86,13 +90,15 @@ func against(t testing.TB, task, bare callTask, rounds int) requestResult {
 	return r
 }
 
+// noQuota holds nobody up: all callers here count as one.
+const noQuota = 10_000_000
+
 // newDaemon sets up a daemon with a client at the vendor and starts nothing.
 func newDaemon(t testing.TB, v *vendor) *system.Daemon {
 	t.Helper()
 	d := system.NewDaemon(t, system.Options{
 		Binaries: binaries, Clients: []system.Registration{v.registration()},
-		// All callers here count as one, and are to be held up by nothing.
-		Env: []string{"ESIGND_NATS_QUOTA_PER_SECOND=10000000"},
+		Env: []string{fmt.Sprintf("ESIGND_NATS_QUOTA_PER_SECOND=%d", noQuota)},
 	})
 	t.Cleanup(func() {
 		if d.Running() {

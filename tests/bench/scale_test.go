@@ -126,16 +126,7 @@ func forceRefreshes(t testing.TB, d *system.Daemon, n int) (cpu, p50 time.Durati
 func heapOf(t testing.TB, d *system.Daemon, v *vendor, rest time.Duration) (mib float64) {
 	t.Helper()
 	before := liveHeap()
-	inside := system.Must(esignd.New(esignd.Config{
-		DataDir: d.DataDir, NATS: esignd.NATS{Auth: esignd.AuthNone, Listen: "127.0.0.1:0"},
-		HTTP: esignd.HTTP{Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}, Plugins: esignd.Plugins{Dir: string(binaries)},
-		Log: esignd.Log{Level: "error"},
-		Clients: []esignd.Client{{Name: clientName, Vendor: vendorName, ClientID: clientID,
-			ClientSecret: core.NewSecret(clientSecret), Settings: v.Settings()}},
-	}))(t)
-	if err := inside.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	inside := startInside(t, d, v)
 	// What the start leaves behind is not what grants cost at rest: the embedded server keeps blocks that it has read for
 	// ten seconds, and an index of them for two minutes.
 	smallest := liveHeap()
@@ -143,12 +134,34 @@ func heapOf(t testing.TB, d *system.Daemon, v *vendor, rest time.Duration) (mib 
 		time.Sleep(min(5*time.Second, rest))
 		smallest = min(smallest, liveHeap())
 	}
+	closeInside(t, inside)
+	return max(0, smallest-before) / (1 << 20)
+}
+
+// startInside starts the daemon in this process on a daemon's data.
+func startInside(t testing.TB, d *system.Daemon, v *vendor) *esignd.Daemon {
+	t.Helper()
+	inside := system.Must(esignd.New(esignd.Config{
+		DataDir: d.DataDir,
+		NATS:    esignd.NATS{Auth: esignd.AuthNone, Listen: "127.0.0.1:0", Quota: esignd.Quota{PerSecond: noQuota}},
+		HTTP:    esignd.HTTP{Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}, Plugins: esignd.Plugins{Dir: string(binaries)},
+		Log: esignd.Log{Level: "error"},
+		Clients: []esignd.Client{{Name: clientName, Vendor: vendorName, ClientID: clientID,
+			ClientSecret: core.NewSecret(clientSecret), Settings: v.Settings()}},
+	}))(t)
+	if err := inside.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return inside
+}
+
+func closeInside(t testing.TB, inside *esignd.Daemon) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := inside.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return max(0, smallest-before) / (1 << 20)
 }
 
 // heapOfServer returns what of the heap an embedded server lives on that has opened a daemon's streams, and nothing more.

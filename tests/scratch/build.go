@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -14,7 +15,11 @@ const makeFlags, makeCgo = "-trimpath -buildvcs=false -ldflags=-s", "0"
 
 // Build builds as `make build` does.
 func Build(args ...string) error {
-	return GoBuild([]string{"GOFLAGS=" + asMake(), "CGO_ENABLED=" + makeCgo}, args...)
+	flags, err := asMake()
+	if err != nil {
+		return err
+	}
+	return GoBuild([]string{"GOFLAGS=" + flags, "CGO_ENABLED=" + makeCgo}, args...)
 }
 
 // GoBuild runs go build with more in its environment.
@@ -30,8 +35,27 @@ func GoBuild(env []string, args ...string) error {
 // BuildsAsMake has what builds in a test, such as the conformance kit, build as `make build` does.
 func BuildsAsMake(t *testing.T) {
 	t.Helper()
-	t.Setenv("GOFLAGS", asMake())
+	flags, err := asMake()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOFLAGS", flags)
 	t.Setenv("CGO_ENABLED", makeCgo)
 }
 
-func asMake() string { return strings.TrimSpace(os.Getenv("GOFLAGS") + " " + makeFlags) }
+func asMake() (flags string, err error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(os.Getenv("GOFLAGS") + " " + makeFlags + " -pgo=" + filepath.Join(root, "cmd", "profile.pgo")), nil
+}
+
+// Root is the folder of the project.
+func Root() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/esignd/esignd").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

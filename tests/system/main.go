@@ -86,9 +86,11 @@ func run(m *testing.M, binaries *Binaries, b Build) (code int, err error) {
 }
 
 func (b Build) into(dir string) error {
-	var race []string
+	daemon := scratch.Build
 	if Race && !b.NoRace {
-		race = []string{"-race", "-ldflags=-s"} // without symbols it is linked sooner
+		daemon = func(args ...string) error {
+			return scratch.GoBuild(nil, append([]string{"-race", "-ldflags=-s"}, args...)...) // without symbols it is linked sooner
+		}
 	}
 	others := []string{"-o", dir + "/"}
 	for _, vendor := range []string{"adobesign", "dropboxsign", "esignglobal"} {
@@ -97,12 +99,12 @@ func (b Build) into(dir string) error {
 	if b.Tools {
 		others = append(others, module+"cmd/plugin-host", module+"plugins/generic/esignd-plugin-generic")
 	}
-	err := errors.Join(scratch.GoBuild(nil, append(race, "-o", dir+"/", module+"cmd/esignd")...), scratch.Build(others...))
+	err := errors.Join(daemon("-o", dir+"/", module+"cmd/esignd"), scratch.Build(others...))
 	if b.NATS {
 		err = errors.Join(err, scratch.Build("-o", filepath.Join(dir, natsServer), "github.com/nats-io/nats-server/v2"))
 	}
 	if b.Next {
-		err = errors.Join(err, buildNext(dir, race...))
+		err = errors.Join(err, buildNext(dir, daemon))
 	}
 	return err
 }

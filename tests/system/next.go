@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -28,10 +27,10 @@ var edits = map[string][][2]string{
 }
 
 // buildNext makes NextRelease in dir.
-func buildNext(dir string, flags ...string) error {
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", strings.TrimSuffix(module, "/")).Output()
+func buildNext(dir string, build func(args ...string) error) error {
+	root, err := scratch.Root()
 	if err != nil {
-		return fmt.Errorf("find the module: %w", err)
+		return err
 	}
 	sources, err := os.MkdirTemp("", "esignd-next-")
 	if err != nil {
@@ -40,7 +39,7 @@ func buildNext(dir string, flags ...string) error {
 	defer func() { _ = os.RemoveAll(sources) }()
 	replace := map[string]string{}
 	for name, changes := range edits {
-		original := filepath.Join(strings.TrimSpace(string(root)), name)
+		original := filepath.Join(root, name)
 		b, err := os.ReadFile(original)
 		if err != nil {
 			return err
@@ -65,5 +64,5 @@ func buildNext(dir string, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	return scratch.GoBuild(nil, append([]string{"-overlay", overlay, "-o", filepath.Join(dir, NextRelease)}, append(flags, module+"cmd/esignd")...)...)
+	return build("-overlay", overlay, "-o", filepath.Join(dir, NextRelease), module+"cmd/esignd")
 }
