@@ -17,6 +17,7 @@ import (
 const (
 	connectTimeout = 5 * time.Second
 	requestTimeout = 5 * time.Second
+	lastRequest    = 8 * requestTimeout // of those that are made again
 	drainTimeout   = 5 * time.Second
 	pingInterval   = 10 * time.Second
 
@@ -98,13 +99,14 @@ func tlsOptions(named tlsfiles.Files, files *tlsfiles.Source) []nats.Option {
 }
 
 // insist makes a request of the start, or some, and makes them again where no answer came in time: a server that has just joined
-// its cluster may lose one. Each time has longer than the one before, so that a slow answer comes in one of them.
+// its cluster may lose one. Each time has longer than the one before, so that a slow answer comes in one of them; the fourth is the
+// last, also where ctx has no end.
 func insist[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
 	for within := requestTimeout; ; within *= 2 {
 		attempt, cancel := context.WithTimeout(ctx, within)
 		answer, err := request(attempt)
 		cancel()
-		if err == nil || !isTimeout(err) || ctx.Err() != nil {
+		if err == nil || !isTimeout(err) || ctx.Err() != nil || within == lastRequest {
 			return answer, err
 		}
 	}

@@ -16,21 +16,27 @@ func TestLostRequestOfTheStartIsMadeAgain(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answers []time.Duration
 		err     error // of the last answer
+		endless bool  // the start has no deadline
 		took    time.Duration
 		want    error
 	}{
-		"answered":              {answers: []time.Duration{time.Second}, took: time.Second},
-		"lost once":             {answers: []time.Duration{forever, time.Second}, took: requestTimeout + time.Second},
-		"slower each time":      {answers: []time.Duration{6 * time.Second, 9 * time.Second}, took: requestTimeout + 9*time.Second},
-		"slower than the first": {answers: []time.Duration{forever, forever, 19 * time.Second}, took: 3*requestTimeout + 19*time.Second},
-		"refused":               {answers: []time.Duration{time.Second}, err: refused, took: time.Second, want: refused},
-		"never":                 {answers: []time.Duration{forever, forever, forever, forever}, took: time.Minute, want: context.DeadlineExceeded},
+		"answered":                {answers: []time.Duration{time.Second}, took: time.Second},
+		"lost once":               {answers: []time.Duration{forever, time.Second}, took: requestTimeout + time.Second},
+		"slower each time":        {answers: []time.Duration{6 * time.Second, 9 * time.Second}, took: requestTimeout + 9*time.Second},
+		"slower than the first":   {answers: []time.Duration{forever, forever, 19 * time.Second}, took: 3*requestTimeout + 19*time.Second},
+		"refused":                 {answers: []time.Duration{time.Second}, err: refused, took: time.Second, want: refused},
+		"never, and nobody minds": {answers: []time.Duration{forever, forever, forever, forever}, endless: true, took: 15 * requestTimeout, want: context.DeadlineExceeded},
+		"never":                   {answers: []time.Duration{forever, forever, forever, forever}, took: time.Minute, want: context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				defer cancel()
+				ctx := t.Context()
+				if !tt.endless {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, time.Minute)
+					defer cancel()
+				}
 				began, n := time.Now(), 0
 				got, err := insist(ctx, func(ctx context.Context) (int, error) {
 					n++
