@@ -255,6 +255,11 @@ var quick = host.Limits{
 func start(t *testing.T, vendor string, limits host.Limits) (*host.Plugin, *logBuffer) {
 	t.Helper()
 	logs := &logBuffer{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log:\n%s", logs)
+		}
+	})
 	p, err := host.New(host.Config{Path: binary(t, vendor), Vendor: vendor, Logger: logs.logger(), Limits: limits, Env: raceEnv})
 	if err != nil {
 		t.Fatal(err)
