@@ -30,7 +30,7 @@ modules   := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod workflow/*/go.mo
 binaries := ./cmd/... ./plugins/*/esignd-plugin-*
 proto    := plugins/internal/wire/pluginv1
 # What esignd does most, by which the compiler decides what to make fast.
-pgo      := $(CURDIR)/cmd/profile.pgo
+pgo      := cmd/profile.pgo
 
 .PHONY: help
 help: ## List the targets
@@ -103,7 +103,7 @@ bench: ## Measure at full size, for half an hour (BENCH=quick: a few minutes), a
 
 .PHONY: profile
 profile: ## Measure anew what esignd does most, and write cmd/profile.pgo, by which `make build` compiles
-	TMPDIR=$${TMPDIR:-/var/tmp} ESIGND_PROFILE=$(pgo) go test -trimpath -tags heavy -count=1 -v -run '^TestProfile$$' ./tests/bench
+	TMPDIR=$${TMPDIR:-/var/tmp} ESIGND_PROFILE="$(CURDIR)/$(pgo)" go test -trimpath -tags heavy -count=1 -v -run '^TestProfile$$' ./tests/bench
 
 .PHONY: lint
 lint: $(tools)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint

@@ -39,9 +39,7 @@ func TestProfile(t *testing.T) {
 	ask.run(t)
 	ask.Callers, ask.Conns = 16, 16
 	ask.run(t)
-	force := callTask{URL: inside.NATSURL(), Subject: refreshSubject, Bodies: bodies("forced", grants), Callers: atOnceCallers, Conns: 8,
-		Once: true, Duration: left(t)}
-	force.run(t)
+	forceAtOnce(t, inside.NATSURL(), "forced", grants)
 	pprof.StopCPUProfile()
 	closeInside(t, inside)
 

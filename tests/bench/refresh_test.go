@@ -74,9 +74,7 @@ func measureAtOnce(t testing.TB, n int) *burstResult {
 	awaitCalm(t, d)
 	time.Sleep(time.Until(sown.Add(1100 * time.Millisecond))) // a token that is younger than a second is not refreshed again
 	before, events := cpuTime(t, family(d)...), eventsOf(t, d)
-	task := callTask{URL: d.NATSURL(), Subject: refreshSubject, Bodies: bodies("due", n),
-		Callers: atOnceCallers, Conns: 8, Once: true, Duration: left(t)}
-	task.run(t)
+	forceAtOnce(t, d.NATSURL(), "due", n)
 	r := burstOf(t, v, n)
 	awaitCalm(t, d)
 	r.CPU = (cpuTime(t, family(d)...) - before) / time.Duration(n)
@@ -86,6 +84,13 @@ func measureAtOnce(t testing.TB, n int) *burstResult {
 	t.Logf("%d at once: %s, %.0f/s, once %d, more %d, reused %d, CPU %s; %.2f events and %.2f writes of records a refresh",
 		n, r.Took, r.Rate, r.Once, r.More, r.Reused, r.CPU, r.Events, r.RecordWrites)
 	return r
+}
+
+// forceAtOnce has callers force a refresh of each of the first n grants of a kind.
+func forceAtOnce(t testing.TB, url, kind string, n int) {
+	t.Helper()
+	task := callTask{URL: url, Subject: refreshSubject, Bodies: bodies(kind, n), Callers: atOnceCallers, Conns: 8, Once: true, Duration: left(t)}
+	task.run(t)
 }
 
 func awaitRefreshed(t testing.TB, v *vendor, n int) {

@@ -48,7 +48,7 @@ func asMake() (flags string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return strings.TrimSpace(os.Getenv("GOFLAGS") + " " + makeFlags + " -pgo=" + filepath.Join(root, "cmd", "profile.pgo")), nil
+	return strings.TrimSpace(os.Getenv("GOFLAGS") + " " + makeFlags + " '-pgo=" + filepath.Join(root, "cmd", "profile.pgo") + "'"), nil
 }
 
 // Root is the folder of the project.
