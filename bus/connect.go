@@ -100,8 +100,8 @@ func tlsOptions(named tlsfiles.Files, files *tlsfiles.Source) []nats.Option {
 
 // insist makes a request of the start, or some, and makes them again where no answer came in time: a server that has just joined
 // its cluster may lose one. Each time has longer than the one before, so that a slow answer comes in one of them; the fourth is the
-// last, also where ctx has no end.
-func insist[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
+// last, also where ctx has no end. stream is what they are about, for the operator who waits.
+func insist[T any](ctx context.Context, log *slog.Logger, stream string, request func(context.Context) (T, error)) (T, error) {
 	for within := requestTimeout; ; within *= 2 {
 		attempt, cancel := context.WithTimeout(ctx, within)
 		answer, err := request(attempt)
@@ -109,6 +109,7 @@ func insist[T any](ctx context.Context, request func(context.Context) (T, error)
 		if err == nil || !isTimeout(err) || ctx.Err() != nil || within == lastRequest {
 			return answer, err
 		}
+		log.WarnContext(ctx, "NATS did not answer in time about a stream; esignd asks again, and waits longer", "stream", stream, "waited", within)
 	}
 }
 

@@ -1,8 +1,11 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +41,8 @@ func TestLostRequestOfTheStartIsMadeAgain(t *testing.T) {
 					defer cancel()
 				}
 				began, n := time.Now(), 0
-				got, err := insist(ctx, func(ctx context.Context) (int, error) {
+				var log bytes.Buffer
+				got, err := insist(ctx, slog.New(slog.NewTextHandler(&log, nil)), recordStream, func(ctx context.Context) (int, error) {
 					n++
 					select {
 					case <-ctx.Done():
@@ -49,6 +53,9 @@ func TestLostRequestOfTheStartIsMadeAgain(t *testing.T) {
 				})
 				if took := time.Since(began); !errors.Is(err, tt.want) || took != tt.took || n != len(tt.answers) || err == nil && got != n {
 					t.Errorf("answer %d and %v after %s and %d requests, want %v after %s and %d", got, err, took, n, tt.want, tt.took, len(tt.answers))
+				}
+				if told := strings.Count(log.String(), "level=WARN"); told != n-1 || told > 0 && !strings.Contains(log.String(), "stream="+recordStream) {
+					t.Errorf("%d requests, and the operator is told %q", n, log.String())
 				}
 			})
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"reflect"
 	"slices"
@@ -45,7 +46,7 @@ func (f *findings) external(ctx context.Context, cfg Config, keys *sealer) {
 		f.add(Problem, "give esignd's user the permissions that esignd permissions prints", "%v", err)
 	}
 	f.streams(ctx, js, js, cfg)
-	f.records(ctx, js, keys)
+	f.records(ctx, js, keys, cfg.Logger)
 	for _, stream := range []struct{ name, subject string }{
 		{recordStream, recordPrefix + "doctor"}, {timerStream, cfg.Prefix + ".timer.doctor"},
 	} {
@@ -56,9 +57,9 @@ func (f *findings) external(ctx context.Context, cfg Config, keys *sealer) {
 }
 
 // records looks whether keys are those that the records are sealed with.
-func (f *findings) records(ctx context.Context, js jetstream.JetStream, keys *sealer) {
+func (f *findings) records(ctx context.Context, js jetstream.JetStream, keys *sealer, log *slog.Logger) {
 	var stored samples
-	if err := stored.addStored(ctx, js); err != nil {
+	if err := stored.addStored(ctx, js, log); err != nil {
 		f.add(Problem, "see that JetStream has a leader", "read some records: %v", err)
 		return
 	}

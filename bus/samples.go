@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -34,7 +35,7 @@ func (s *samples) add(value []byte) {
 
 func (s *session) samples(ctx context.Context) (samples, error) {
 	var found samples
-	if err := found.addStored(ctx, s.js); err != nil {
+	if err := found.addStored(ctx, s.js, s.cfg.Logger); err != nil {
 		return found, fmt.Errorf("look for records that are sealed: %w", err)
 	}
 	if err := found.addSpooled(s.dir); err != nil {
@@ -43,8 +44,8 @@ func (s *session) samples(ctx context.Context) (samples, error) {
 	return found, nil
 }
 
-func (s *samples) addStored(ctx context.Context, js jetstream.JetStream) error {
-	stream, err := insist(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, recordStream) })
+func (s *samples) addStored(ctx context.Context, js jetstream.JetStream, log *slog.Logger) error {
+	stream, err := insist(ctx, log, recordStream, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, recordStream) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
@@ -53,7 +54,7 @@ func (s *samples) addStored(ctx context.Context, js jetstream.JetStream) error {
 	}
 	next := stream.CachedInfo().State.FirstSeq
 	for range maxSampled {
-		msg, err := insist(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		msg, err := insist(ctx, log, recordStream, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 			return stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(recordPrefix+">"))
 		})
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
