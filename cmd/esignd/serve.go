@@ -73,6 +73,7 @@ func (c serveCommand) reload(ctx context.Context, d *esignd.Daemon) {
 // runDaemon runs a daemon until ready returns, which is called once tokens can be asked for.
 func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Context, *esignd.Daemon) error) error {
 	cfg.OwnsProcess = true
+	unbounded := boundMemory()
 	held, heldForStart := holdReserve(reserve), holdReserve(startReserve)
 	defer runtime.KeepAlive(held)
 	if p := newProcessors(); p != nil && cfg.NATS.URL == "" {
@@ -82,6 +83,9 @@ func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Contex
 	d, err := esignd.New(cfg)
 	if err != nil {
 		return err
+	}
+	if unbounded != nil {
+		d.Logger().WarnContext(ctx, "how much memory esignd may take could not be read; it goes on as if all were its own, unless GOMEMLIMIT is set", "error", unbounded)
 	}
 	starting, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
