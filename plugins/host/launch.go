@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/esignd/esignd/plugins/internal/wire"
 	"github.com/esignd/esignd/plugins/internal/wire/pluginv1"
@@ -55,6 +56,7 @@ func (p *Plugin) launch(ctx context.Context, s *spawner, socketDir string) (*ins
 		i.stop(context.WithoutCancel(ctx)) // bounded by Limits
 		return nil, i.startError(ctx, err, ended)
 	}
+	awaitState(ctx, i.grpc)
 	i.started = time.Now()
 	return i, nil
 }
@@ -209,6 +211,13 @@ func (i *instance) dispense() error {
 	i.grpc = conn.(*grpc.ClientConn)
 	i.rpc = pluginv1.NewAdapterClient(i.grpc)
 	return nil
+}
+
+// awaitState waits until a connection that has carried a call says so of its state, by which calls begin or are refused. gRPC
+// lets a call through before that.
+func awaitState(ctx context.Context, conn *grpc.ClientConn) {
+	for conn.GetState() == connectivity.Connecting && conn.WaitForStateChange(ctx, connectivity.Connecting) {
+	}
 }
 
 // readMetadata asks the new process who it is.
