@@ -56,7 +56,7 @@ func (s *session) openAudit(ctx context.Context) (err error) {
 	if !s.cfg.Audit.Enabled {
 		return nil
 	}
-	if s.entries, err = ensureStream(ctx, s.js, auditConfig(s.cfg), s.cfg.Logger); err != nil {
+	if s.entries, err = s.ensureStream(ctx, s.js, auditConfig(s.cfg)); err != nil {
 		return err
 	}
 	key, err := s.fingerprintKey(ctx)

@@ -118,17 +118,17 @@ func (s *session) connect(ctx context.Context) (err error) {
 
 func (s *session) openStreams(ctx context.Context) (err error) {
 	// The events' stream comes first: its subjects tell an esignd with another prefix, and stop us.
-	if s.events, err = ensureStream(ctx, s.publicJS, eventConfig(s.cfg.Prefix, s.cfg.Replicas), s.cfg.Logger); err != nil {
+	if s.events, err = s.ensureStream(ctx, s.publicJS, eventConfig(s.cfg.Prefix, s.cfg.Replicas)); err != nil {
 		return err
 	}
-	if s.records, err = ensureStream(ctx, s.js, recordConfig(s.cfg.Replicas), s.cfg.Logger); err != nil {
+	if s.records, err = s.ensureStream(ctx, s.js, recordConfig(s.cfg.Replicas)); err != nil {
 		return err
 	}
 	timers := timerConfig(s.cfg.Prefix, s.cfg.Replicas)
 	if s.server != nil {
 		timers = embeddedTimerConfig(s.cfg.Prefix)
 	}
-	s.timers, err = ensureStream(ctx, s.js, timers, s.cfg.Logger)
+	s.timers, err = s.ensureStream(ctx, s.js, timers)
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"slices"
 	"time"
@@ -94,8 +93,8 @@ func embeddedTimerConfig(prefix string) jetstream.StreamConfig {
 }
 
 // ensureStream makes the stream, or brings it up to want.
-func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log *slog.Logger) (jetstream.Stream, error) {
-	return insist(ctx, log, want.Name, func(ctx context.Context) (jetstream.Stream, error) { return askForStream(ctx, js, want) })
+func (s *session) ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	return insist(ctx, s.cfg.Logger, want.Name, func(ctx context.Context) (jetstream.Stream, error) { return askForStream(ctx, js, want) })
 }
 
 func askForStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {

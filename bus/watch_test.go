@@ -273,7 +273,7 @@ func TestWatchTellsWhatIsGoneFromAStoreThatWentBack(t *testing.T) {
 	if err := ses.js.DeleteStream(ctx, recordStream); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ensureStream(ctx, ses.js, recordConfig(1), ses.cfg.Logger); err != nil {
+	if _, err := ses.ensureStream(ctx, ses.js, recordConfig(1)); err != nil {
 		t.Fatal(err)
 	}
 	put(t, s, core.Record{Key: "grant.b", Public: []byte(`{"again":true}`)})
