@@ -26,9 +26,10 @@ func boundMemory() error {
 const (
 	reserve      = 32 << 20
 	startReserve = 256 << 20
-	// reserveShare is the most of them that is held where memory is bounded: what is collected later takes memory until then.
-	reserveShare = 8
 )
+
+// reserveShare is the part of the memory that Go is content with, of which no more is held: what is collected later takes memory until then.
+const reserveShare = 8
 
 // holdReserve returns a part of the heap that is to be held. A daemon lives on a few MiB, and Go collects garbage whenever
 // as much again was allocated: under load ten times a second and more, for a seventh of the processor time. With the reserve

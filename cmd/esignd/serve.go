@@ -73,9 +73,6 @@ func (c serveCommand) reload(ctx context.Context, d *esignd.Daemon) {
 // runDaemon runs a daemon until ready returns, which is called once tokens can be asked for.
 func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Context, *esignd.Daemon) error) error {
 	cfg.OwnsProcess = true
-	unbounded := boundMemory()
-	held, heldForStart := holdReserve(reserve), holdReserve(startReserve)
-	defer runtime.KeepAlive(held)
 	if p := newProcessors(); p != nil && cfg.NATS.URL == "" {
 		cfg.Hooks.Transition = p.changed
 		defer p.end()
@@ -84,9 +81,11 @@ func runDaemon(ctx context.Context, cfg esignd.Config, ready func(context.Contex
 	if err != nil {
 		return err
 	}
-	if unbounded != nil {
-		d.Logger().WarnContext(ctx, "how much memory esignd may take could not be read; it goes on as if all were its own, unless GOMEMLIMIT is set", "error", unbounded)
+	if err := boundMemory(); err != nil {
+		d.Logger().WarnContext(ctx, "how much memory esignd may take could not be read; it goes on as if all were its own, unless GOMEMLIMIT is set", "error", err)
 	}
+	held, heldForStart := holdReserve(reserve), holdReserve(startReserve)
+	defer runtime.KeepAlive(held)
 	starting, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	if err := d.Start(starting); err != nil {
