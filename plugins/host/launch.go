@@ -216,8 +216,7 @@ func (i *instance) dispense() error {
 // awaitState waits until a connection that has carried a call says so of its state, by which calls begin or are refused. gRPC
 // lets a call through before that.
 func awaitState(ctx context.Context, conn *grpc.ClientConn) {
-	for conn.GetState() == connectivity.Connecting && conn.WaitForStateChange(ctx, connectivity.Connecting) {
-	}
+	conn.WaitForStateChange(ctx, connectivity.Connecting)
 }
 
 // readMetadata asks the new process who it is.
