@@ -41,13 +41,13 @@ func kill9(t *testing.T, pid int) {
 }
 
 // inFlight begins n calls that wait in the adapter, and returns once they are there with a channel of their errors.
-func inFlight(t *testing.T, p *host.Plugin, logs *logBuffer, n int) <-chan error {
+func inFlight(ctx context.Context, t *testing.T, p *host.Plugin, logs *logBuffer, n int) <-chan error {
 	t.Helper()
 	errs := make(chan error, n)
 	before := strings.Count(logs.String(), "hanging")
 	for range n {
 		go func() {
-			_, err := token(context.Background(), p.Adapter(), "hang")
+			_, err := token(ctx, p.Adapter(), "hang")
 			errs <- err
 		}()
 	}
@@ -69,7 +69,7 @@ func TestKilledPluginIsReplacedWithin2Seconds(t *testing.T) {
 	p, logs := start(t, "good", host.Limits{Call: time.Hour}) // so that no call's end makes another fail
 	starts := time.Since(begun)
 	a := p.Adapter()
-	errs := inFlight(t, p, logs, 50)
+	errs := inFlight(context.Background(), t, p, logs, 50)
 	killed := time.Now()
 	kill9(t, p.Status().PID)
 	for range 50 {
@@ -139,15 +139,10 @@ func TestCallThatIsLeftUnansweredEndsTheProcessFirst(t *testing.T) {
 func TestCancelledTokenCallEndsTheProcessFirst(t *testing.T) {
 	p, logs := start(t, "good", host.Limits{})
 	pid := p.Status().PID
-	others := inFlight(t, p, logs, 3)
+	others := inFlight(context.Background(), t, p, logs, 3)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	result := make(chan error, 1)
-	go func() {
-		_, err := token(ctx, p.Adapter(), "hang")
-		result <- err
-	}()
-	eventually(t, "the call in the adapter", func() bool { return strings.Count(logs.String(), "hanging") == 4 })
+	result := inFlight(ctx, t, p, logs, 1)
 	cancel()
 	wantVendorError(t, <-result, core.Unknown, core.CodeTimeout)
 	if alive(pid) {
@@ -250,7 +245,7 @@ func TestCloseIsBounded(t *testing.T) {
 		begun := time.Now()
 		p, logs := start(t, "good", limits)
 		within := bounded(time.Since(begun))
-		errs := inFlight(t, p, logs, 3)
+		errs := inFlight(context.Background(), t, p, logs, 3)
 		pid := p.Status().PID
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
@@ -273,7 +268,7 @@ func TestCloseIsBounded(t *testing.T) {
 		begun := time.Now()
 		p, logs := start(t, "good", host.Limits{Drain: time.Minute})
 		within := bounded(time.Since(begun))
-		errs := inFlight(t, p, logs, 1)
+		errs := inFlight(context.Background(), t, p, logs, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		begun = time.Now()
