@@ -98,7 +98,7 @@ cluster: ## Kill, stop and restart three replicas on a NATS cluster, with CLUSTE
 .PHONY: bench
 bench: ## Measure at full size, for half an hour (BENCH=quick: a few minutes), and write docs/performance.md with its plots
 	# The stores are in TMPDIR, which is to be on a disk: /tmp often is in memory.
-	TMPDIR=$${TMPDIR:-/var/tmp} ESIGND_BENCH=$(BENCH) ESIGND_BENCH_DOCS=$(CURDIR)/docs \
+	TMPDIR=$${TMPDIR:-/var/tmp} ESIGND_BENCH=$(BENCH) ESIGND_BENCH_DOCS="$(CURDIR)/docs" \
 		go test -tags heavy -count=1 -v -timeout 1h -run '^TestPerformance$$' ./tests/bench
 
 .PHONY: profile
